@@ -1,0 +1,74 @@
+"""The clean twin of a corrupted sequence as a training target.
+
+Text corruption may change the number of tokens, and a batch of corrupted rows may be padded to another length than
+its twin; here the twin is put on the time grid of what was received.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class CleanTarget:
+    """Clean twin of one modality, on the time grid of the received sequence.
+
+    Args:
+        states: (B, L, D) encoder output of the clean input, no gradient.
+        raw: (B, L, width) the clean features themselves (text: the text encoder's states).
+        mask: (B, L) bool steps that have a clean counterpart.
+    """
+
+    states: torch.Tensor
+    raw: torch.Tensor
+    mask: torch.Tensor
+
+
+@contextmanager
+def dropout_off(module: nn.Module) -> Iterator[None]:
+    """Runs a module in eval mode and puts every submodule's mode back afterwards."""
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, training in modes:
+            child.training = training
+
+
+def fit_length(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Cuts or zero-pads (B, L, …) along time to `size` steps."""
+    if values.shape[1] >= size:
+        return values[:, :size]
+    return torch.cat([values, values.new_zeros(values.shape[0], size - values.shape[1], *values.shape[2:])], dim=1)
+
+
+def gather_steps(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Reads (B, L, d) at (B, n) steps."""
+    return torch.gather(values, 1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+
+def clean_target(
+    states: torch.Tensor, raw: torch.Tensor, mask: torch.Tensor, received: torch.Tensor, index: torch.Tensor | None
+) -> CleanTarget:
+    """Puts an encoded clean twin on the grid of the received sequence.
+
+    Args:
+        states: (B, Lc, D) encoder output on the twin's own grid.
+        raw: (B, Lc, width) its features.
+        mask: (B, Lc) bool valid prefix of the twin.
+        received: (B, L) bool valid prefix of the received sequence.
+        index: (B, L) step of the twin behind each received step, negative for none. None: same steps.
+    """
+    if index is not None:
+        inside = (index >= 0) & (index < mask.sum(-1, keepdim=True))
+        index = index.clamp(0, mask.shape[1] - 1)
+        states, raw, mask = gather_steps(states, index), gather_steps(raw, index), inside
+    mask = fit_length(mask, received.shape[1]) & received
+    weight = mask.unsqueeze(-1)
+    return CleanTarget(
+        fit_length(states, received.shape[1]) * weight, fit_length(raw, received.shape[1]) * weight, mask
+    )

@@ -1,0 +1,304 @@
+# Copyright 2026 The HFR-AME contributors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Configuration of HFR-AME.
+
+Every design question that the paper's abstract leaves open is a field here, and the first value listed is our default,
+so that each of our choices can be switched off and measured. `docs/paper_to_code.md` says which is whose.
+"""
+
+import difflib
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .errors import ConfigError
+
+MODALITIES = ("text", "audio", "vision")
+MODALITY_LETTERS = {"t": "text", "a": "audio", "v": "vision"}
+
+# Keywords that transformers itself passes through a configuration besides the declared fields.
+_LIBRARY_KEYS = frozenset(
+    {
+        "_attn_implementation",
+        "_commit_hash",
+        "_name_or_path",
+        "_output_attentions",
+        "attn_implementation",
+        "auto_map",
+        "custom_pipelines",
+        "experts_implementation",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "quantization_config",
+        "tie_word_embeddings",
+        "torch_dtype",
+        "trust_remote_code",
+        "use_cache",
+    }
+)
+
+
+def _refuse_unknown_keys(config: PreTrainedConfig, keys: dict[str, Any]) -> None:
+    unknown = sorted(set(keys) - _LIBRARY_KEYS)
+    if unknown:
+        fields = [name for name in type(config).__dataclass_fields__ if not name.startswith("_")]
+        near = [match for key in unknown for match in difflib.get_close_matches(key, fields, n=1)]
+        advice = f"did you mean {', '.join(near)}?" if near else "remove it or look the fields up in the docstring"
+        raise ConfigError(
+            f"{type(config).__name__} accepts only its declared fields; "
+            f"found unknown key(s) {', '.join(unknown)}; {advice}"
+        )
+
+
+@strict
+class _SequenceConfig(PreTrainedConfig):
+    feature_size: int = 1
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        _refuse_unknown_keys(self, kwargs)
+        super().__post_init__(**kwargs)
+
+    def validate_feature_size(self) -> None:
+        if self.feature_size < 1:
+            raise ConfigError(
+                f"feature_size must be at least 1; found {self.feature_size}; "
+                f"set {self.base_config_key}.feature_size to the width of the prepared features"
+            )
+
+
+@strict
+class HfrAmeAudioConfig(_SequenceConfig):
+    """Audio input: frames of `feature_size` standardised features.
+
+    Args:
+        feature_size: Width of one audio frame (5 for MMSA's MOSI features, 74 for COVAREP).
+    """
+
+    model_type = "hfr_ame_audio"
+    base_config_key = "audio_config"
+    feature_size: int = 74
+
+
+@strict
+class HfrAmeVisionConfig(_SequenceConfig):
+    """Vision input: frames of `feature_size` standardised features.
+
+    Args:
+        feature_size: Width of one vision frame (20 for MMSA's MOSI features, 35 for FACET).
+    """
+
+    model_type = "hfr_ame_vision"
+    base_config_key = "vision_config"
+    feature_size: int = 35
+
+
+@strict
+class HfrAmeConfig(PreTrainedConfig):
+    """Everything that defines an HFR-AME model.
+
+    Args:
+        text_config: Any library text encoder's configuration (dict or object). None: a default BERT.
+        audio_config: `HfrAmeAudioConfig` or dict.
+        vision_config: `HfrAmeVisionConfig` or dict.
+        modalities: Letters of the modalities the model reads: any non-empty subset of `tav`, in that order.
+        label_range: Smallest and largest label of the data set. Labels outside are an error.
+        metric_scheme: Which published metric definitions fit the labels: `mosi` or `sims`.
+        unk_token_id: Token id that stands for an unreadable word; it clears the observed flag. None: no such id.
+        hidden_size: Common width D of the three modalities.
+        condition_size: Width of the global condition code g.
+        unet_channels: Channels of the FM-UNet from the finest to the coarsest level; each further level halves time.
+        num_attention_heads: Heads of every attention; divides `hidden_size`, `fusion_size` and every UNet width.
+        dropout: Dropout rate of all own layers.
+        position_scale: Length of the relative time axis in sinusoid units: a clip runs from 0 to this value in
+            every modality, so equal times match whatever the frame rates.
+        use_hfr: Whether features are restored at all.
+        hfr_order: `low_to_high`, `high_to_low`, or `parallel` (no band sees another one's restoration).
+        detach_lower: Whether gradients stop at the lower bands handed on.
+        num_bands: Number K of frequency bands in the network.
+        band_layout: `octave` (each band about twice as wide as the one below) or `uniform`.
+        band_edges: Explicit inner edges in (0, 1), ascending, K − 1 of them. None: from `band_layout`.
+        band_softness: Half-width of the cross-fade between two bands in normalised frequency; 0 = hard bands.
+        transform: `dct`, `fft` (real Fourier basis) or `haar` (unbalanced Haar wavelets).
+        freq_axis: `time`, or `channel` as in the related public AME module.
+        condition: How the other modalities enter: cross-attention and FiLM code, one of them, or `none`.
+        condition_on: `others`, or `self` (ablation without cross-modal information).
+        share_unet: One FM-UNet per `modality` for all bands, one per modality and band (`none`), or one for `all`.
+        severity: `predicted`, `none`, or `oracle` (analysis only: the batch must carry the true severity).
+        use_observed: Whether the UNet sees which steps were observed.
+        teacher_forcing_prob: Probability at the start of training that a condition uses clean lower bands; falls
+            to 0 over the first 20 % of training.
+        ame: `gate` (per band and channel), `scalar` (per band), `uniform` (all gates 1), `authors_public` (the
+            behaviour of the related public module), or `none`.
+        ame_context: Whether gates see all modalities (`multimodal`) or only their `own`.
+        ame_hidden_size: Width of the gate network.
+        ame_sequence_length: Fixed length that `authors_public` is built for (shorter inputs are padded, longer cut).
+        fusion: `transformer` or `concat`.
+        fusion_size: Width of the fusion block. None: `hidden_size`. Wider values make the parameter-matched control.
+        fusion_ffn_size: Width of its feed-forward layers. None: 4 × `fusion_size`.
+        num_fusion_layers: Transformer layers of the fusion block.
+        task_loss: `l1`, `huber` or `mse`.
+        band_loss: `relative` (each band's error divided by its energy), `plain`, or `off`.
+        loss_bands: Number of bands in the band loss. None: `num_bands`.
+        band_weight: Weight of the band loss.
+        band_ramp: Share of training over which `band_weight` rises linearly from 0.
+        anchor_weight: Weight of the reconstruction of the raw clean features.
+        severity_weight: Weight of the severity regression.
+        spectral_weight: Weight of the L1 distance between spectra.
+        clean_task_weight: Weight of the task loss of a second forward on the clean twin.
+        initializer_range: Standard deviation for embeddings and learned tokens.
+    """
+
+    model_type = "hfr_ame"
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
+        "audio_config": SubConfigSpec(config_class=HfrAmeAudioConfig),
+        "vision_config": SubConfigSpec(config_class=HfrAmeVisionConfig),
+    }
+
+    # Given as dict, configuration or None; always a configuration afterwards.
+    text_config: Any = None
+    audio_config: Any = None
+    vision_config: Any = None
+    modalities: str = "tav"
+    label_range: list[float | int] | tuple[float | int, ...] = (-3.0, 3.0)
+    metric_scheme: Literal["mosi", "sims"] = "mosi"
+    unk_token_id: int | None = 100
+
+    hidden_size: int = 64
+    condition_size: int = 64
+    unet_channels: list[int] | tuple[int, ...] = (64, 96, 128)
+    num_attention_heads: int = 4
+    dropout: float | int = 0.1
+    position_scale: float | int = 64.0
+
+    use_hfr: bool = True
+    hfr_order: Literal["low_to_high", "high_to_low", "parallel"] = "low_to_high"
+    detach_lower: bool = False
+    num_bands: int = 3
+    band_layout: Literal["octave", "uniform"] = "octave"
+    band_edges: list[float] | tuple[float, ...] | None = None
+    band_softness: float | int = 0.05
+    transform: Literal["dct", "fft", "haar"] = "dct"
+    freq_axis: Literal["time", "channel"] = "time"
+    condition: Literal["xattn_film", "xattn", "film", "none"] = "xattn_film"
+    condition_on: Literal["others", "self"] = "others"
+    share_unet: Literal["modality", "none", "all"] = "modality"
+    severity: Literal["predicted", "none", "oracle"] = "predicted"
+    use_observed: bool = True
+    teacher_forcing_prob: float | int = 0.0
+
+    ame: Literal["gate", "scalar", "uniform", "authors_public", "none"] = "gate"
+    ame_context: Literal["multimodal", "own"] = "multimodal"
+    ame_hidden_size: int = 128
+    ame_sequence_length: int = 50
+
+    fusion: Literal["transformer", "concat"] = "transformer"
+    fusion_size: int | None = None
+    fusion_ffn_size: int | None = None
+    num_fusion_layers: int = 2
+
+    task_loss: Literal["l1", "huber", "mse"] = "l1"
+    band_loss: Literal["relative", "plain", "off"] = "relative"
+    loss_bands: int | None = None
+    band_weight: float | int = 0.5
+    band_ramp: float | int = 0.05
+    anchor_weight: float | int = 0.1
+    severity_weight: float | int = 0.1
+    spectral_weight: float | int = 0.0
+    clean_task_weight: float | int = 0.0
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        _refuse_unknown_keys(self, kwargs)
+        if self.id2label is None and "num_labels" not in kwargs:
+            kwargs["num_labels"] = 1
+        if self.problem_type is None:  # type: ignore[has-type]
+            self.problem_type = "regression"
+        super().__post_init__(**kwargs)
+
+    @property
+    def modality_names(self) -> tuple[str, ...]:
+        """The modalities the model reads, in the order text, audio, vision."""
+        return tuple(MODALITY_LETTERS[letter] for letter in self.modalities)
+
+    @property
+    def needs_clean_twin(self) -> bool:
+        """Whether training reads the uncorrupted twin of the inputs."""
+        return (
+            self.band_loss != "off"
+            or self.anchor_weight > 0
+            or self.spectral_weight > 0
+            or self.clean_task_weight > 0
+            or self.teacher_forcing_prob > 0
+        )
+
+    def validate_modalities(self) -> None:
+        """Checks the letters; called by the library at construction, assignment and saving, as all `validate_*`."""
+        allowed = ("tav", "ta", "tv", "av", "t", "a", "v")
+        if self.modalities not in allowed:
+            raise ConfigError(
+                f"modalities must be a non-empty subset of the letters of 'tav' in that order; found "
+                f"{self.modalities!r}; choose one of {', '.join(allowed)}"
+            )
+
+    def validate_bands(self) -> None:
+        """Checks band counts, edges and softness."""
+        for name in ("num_bands", "loss_bands"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1; found {value}; 1 means no decomposition")
+        if self.band_edges is not None:
+            edges = list(self.band_edges)
+            if len(edges) != self.num_bands - 1 or edges != sorted(set(edges)) or not all(0 < e < 1 for e in edges):
+                raise ConfigError(
+                    f"band_edges must be num_bands − 1 = {self.num_bands - 1} ascending values in (0, 1); found "
+                    f"{edges}; drop band_edges to use band_layout instead"
+                )
+        if not 0 <= self.band_softness < 0.5:
+            raise ConfigError(f"band_softness must lie in [0, 0.5); found {self.band_softness}; 0 gives hard bands")
+
+    def validate_label_range(self) -> None:
+        """Checks that the label range is an interval."""
+        if len(self.label_range) != 2 or not self.label_range[0] < self.label_range[1]:
+            raise ConfigError(
+                f"label_range must be two ascending numbers; found {list(self.label_range)}; MOSI and MOSEI use "
+                "[-3, 3], CH-SIMS uses [-1, 1]"
+            )
+
+    def validate_widths(self) -> None:
+        """Checks that the heads divide every width."""
+        heads = self.num_attention_heads
+        widths = {"hidden_size": self.hidden_size, "fusion_size": self.fusion_size or self.hidden_size}
+        widths |= {f"unet_channels[{i}]": width for i, width in enumerate(self.unet_channels)}
+        for name, width in widths.items():
+            if width < 1 or heads < 1 or width % heads:
+                raise ConfigError(
+                    f"{name} must be a positive multiple of num_attention_heads ({heads}); found {width}; change one"
+                )
+        if len(self.unet_channels) < 1:
+            raise ConfigError("unet_channels must hold at least one width; found none; the default is (64, 96, 128)")
+
+    def validate_rates(self) -> None:
+        """Checks probabilities and loss weights."""
+        for name in ("dropout", "band_ramp", "teacher_forcing_prob"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name} must lie in [0, 1]; found {value}; 0 switches it off")
+        for name in ("band_weight", "anchor_weight", "severity_weight", "spectral_weight", "clean_task_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative; found {getattr(self, name)}; 0 switches the term off")

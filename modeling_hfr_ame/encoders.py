@@ -1,0 +1,66 @@
+"""Encoders that bring text, audio and vision to one common width without adding positions.
+
+A position code would put fixed energy into the frequency bands, so positions enter only inside attention.
+"""
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+
+class TimeConv(nn.Module):
+    """Convolution over time on (B, L, C) states, kernel 3, zero padding at both ends.
+
+    Written as one matrix product over three shifted views: on CPU this is faster than a transposed `Conv1d` for the
+    short sequences of this field, and the layout stays channel-last for the layer norms around it.
+
+    Args:
+        in_size: Input channels.
+        out_size: Output channels.
+        stride: 1, or 2 to halve time (L must be even).
+    """
+
+    def __init__(self, in_size: int, out_size: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.linear = nn.Linear(3 * in_size, out_size)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Maps (B, L, in_size) to (B, L / stride, out_size); padding must hold zeros."""
+        length = states.shape[1]
+        padded = nn.functional.pad(states, (0, 0, 1, 1))
+        views = [padded[:, offset : offset + length : self.stride] for offset in range(3)]
+        return self.linear(torch.cat(views, dim=-1))
+
+
+class FeatureEncoder(nn.Module):
+    """Linear → (GELU) → convolution over time → layer norm, zero at padding.
+
+    Args:
+        in_size: Feature width of the modality (or of the text encoder's states).
+        hidden_size: Common width D.
+        activation: Whether a GELU follows the linear layer (audio and vision; not for text states).
+    """
+
+    def __init__(self, in_size: int, hidden_size: int, activation: bool) -> None:
+        super().__init__()
+        self.projection = nn.Linear(in_size, hidden_size)
+        self.activation = nn.GELU() if activation else nn.Identity()
+        self.convolution = TimeConv(hidden_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Maps (B, L, in_size) frames with a (B, L) bool mask to (B, L, D)."""
+        mask = mask.unsqueeze(-1)
+        states = self.activation(self.projection(frames)) * mask
+        return self.norm(self.convolution(states)) * mask
+
+
+def build_text_model(text_config: PreTrainedConfig) -> PreTrainedModel:
+    """Builds any library text encoder from its configuration, without an unused pooler where the class has one."""
+    try:
+        return AutoModel.from_config(text_config, add_pooling_layer=False)
+    except TypeError as error:
+        if "add_pooling_layer" not in str(error):
+            raise
+        return AutoModel.from_config(text_config)

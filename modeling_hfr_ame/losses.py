@@ -1,0 +1,81 @@
+"""Training losses.
+
+All means over a data-dependent number of elements go through `global_mean`: with several processes the denominator is
+averaged over them first, so that the gradient of N processes on 1/N of the batch each equals the gradient of one
+process on the whole batch.
+
+Shape legend: B batch, L padded time, K bands, D width.
+"""
+
+import torch
+from torch import nn
+
+
+def global_mean(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Total / count, with the denominator averaged over all processes and a zero where nothing was counted.
+
+    Args:
+        total: Sums over this process's rows, any shape.
+        count: Matching denominators without gradient.
+
+    Returns:
+        Same shape. The mean over processes equals the ratio over all rows.
+    """
+    count = count.detach().to(torch.float32)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = count.clone()
+        torch.distributed.all_reduce(count)
+        count = count / torch.distributed.get_world_size()
+    return torch.where(count > 0, total / count.clamp(min=1e-12), torch.zeros_like(total))
+
+
+def task_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tensor:
+    """Regression loss of (B, 1) logits against (B,) labels: `l1`, `huber` (δ = 1) or `mse`."""
+    errors = nn.functional.mse_loss if kind == "mse" else nn.functional.huber_loss
+    if kind == "l1":
+        errors = nn.functional.l1_loss
+    return errors(logits.float().squeeze(-1), labels.float())
+
+
+def band_loss(restored: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, relative: bool) -> torch.Tensor:
+    """Restoration error of one modality, averaged over its bands; an empty band adds zero.
+
+    Args:
+        restored: (K, B, L, D) restored bands.
+        target: (K, B, L, D) bands of the clean twin, without gradient.
+        mask: (B, L) bool steps that have a clean counterpart.
+        relative: Whether each band's squared error is divided by that band's energy in the batch, floored at 1e-4 of
+            the modality's total energy; otherwise by the number of valid elements.
+
+    Returns:
+        Scalar; zero if no step is valid.
+    """
+    weight = mask.unsqueeze(-1).to(torch.float32)
+    error = ((restored - target).square() * weight).sum((1, 2, 3))
+    if not relative:
+        count = (weight.sum() * target.shape[-1]).expand(len(error))
+        return global_mean(error, count).sum() / len(error)
+    energy = (target.square() * weight).sum((1, 2, 3))
+    # An empty band holds no correction either, so its ratio is exactly zero.
+    return global_mean(error, energy + 1e-4 * energy.sum()).sum() / len(error)
+
+
+def masked_smooth_l1(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """SmoothL1 mean over the valid steps of (B, L, d) tensors; zero if none is valid."""
+    weight = mask.unsqueeze(-1).to(torch.float32)
+    error = nn.functional.smooth_l1_loss(predicted.float(), target.float(), reduction="none") * weight
+    return global_mean(error.sum(), weight.sum() * target.shape[-1])
+
+
+def spectral_loss(restored: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of two (B, n, D) spectra over rows in which `mask` (B, n) holds a valid step."""
+    weight = mask.unsqueeze(-1).to(torch.float32)
+    error = (restored - target).abs() * weight
+    return global_mean(error.sum(), weight.sum() * target.shape[-1])
+
+
+def severity_loss(predicted: torch.Tensor, severity: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """SmoothL1 between predicted and true (B, M) severities over present modalities."""
+    weight = present.to(torch.float32)
+    error = nn.functional.smooth_l1_loss(predicted.float(), severity.float(), reduction="none") * weight
+    return global_mean(error.sum(), weight.sum())

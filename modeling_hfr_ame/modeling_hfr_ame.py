@@ -1,0 +1,494 @@
+"""HFR-AME for multimodal sentiment analysis with corrupted inputs.
+
+Independent implementation from the abstract of "Frequency Restoration and Modality Enforcement towards
+Resisting-corruption Multimodal Sentiment Analysis" (ACM TOMM 21(12):359, 2025) and public work around it; the paper's
+body and code were not available.
+
+Received inputs → encoders → band analysis → HFR → AME → fusion → score. In training the clean twin of each input
+passes through the same encoders without gradient and serves as the target of the restoration.
+
+Shape legend: B batch, L padded time, K bands, D width, M modalities of the model.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .attention import MultimodalAttention, TransformerLayer, ZeroLinear
+from .clean_twin import CleanTarget, clean_target, dropout_off
+from .configuration_hfr_ame import MODALITIES, HfrAmeConfig
+from .encoders import FeatureEncoder, build_text_model
+from .errors import InputError
+from .frequency import analyse_bands, band_edges
+from .frequency_restoration import FrequencyRestoration, ModalityFeatures, SeverityHead
+from .fusion import FusionTransformer, RegressionHead, SentimentFusion
+from .losses import task_loss
+from .modality_enforcement import build_enforcement
+from .modality_inputs import ModalityInput, ModalityReader, content_mask, content_steps
+from .modeling_outputs import SentimentOutput
+from .training_loss import restoration_losses, severity_term, weighted_sum
+
+
+_ALIGNMENT_BYTES = 64
+
+
+@dataclass
+class HfrAmeModelOutput(ModelOutput):
+    """Output of the model without the head.
+
+    Args:
+        pooler_output: (B, F) fused state that the head reads.
+        severity: (B, 3).
+        features: Per modality the encoded `ModalityFeatures`.
+        restored: Per modality the restored bands, (K, B, L, D).
+        gates: (B, M, K, D).
+        hidden_states: States after each fusion layer, on request.
+        attentions: Fusion attention weights, on request.
+    """
+
+    # Any: a ModelOutput's fields need defaults, but the model always fills the first five.
+    pooler_output: Any = None
+    severity: Any = None
+    features: Any = None
+    restored: Any = None
+    gates: Any = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class HfrAmePreTrainedModel(PreTrainedModel):
+    """Weight initialisation, loading and the library's switches for all HFR-AME models."""
+
+    config: HfrAmeConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("text", "audio", "video")
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _no_split_modules: ClassVar[list[str]] = ["FMUNet", "TransformerLayer"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _can_record_outputs: ClassVar[dict[str, OutputRecorder]] = {
+        "hidden_states": OutputRecorder(TransformerLayer, index=0),
+        "attentions": OutputRecorder(MultimodalAttention, index=1, layer_name="transformer"),
+    }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            if isinstance(module, ZeroLinear):
+                init.zeros_(module.weight)
+            else:
+                init.xavier_uniform_(module.weight)
+        elif isinstance(module, FusionTransformer):
+            init.normal_(module.query, std=std)
+            init.normal_(module.type_embedding, std=std)
+        elif isinstance(module, FrequencyRestoration):
+            if module.uses_tokens:
+                init.normal_(module.modality_embedding, std=std)
+            if module.uses_code:
+                init.normal_(module.band_embedding, std=std)
+
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Loads weights as the library does, then moves CPU tensors to aligned memory.
+
+        Loaded tensors are views into a mapped file at arbitrary offsets, and some CPU kernels sum in another order for
+        unaligned data: without this the loaded model's scores differ from the saved one's in the last bit.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.device.type == "cpu" and tensor.data_ptr() % _ALIGNMENT_BYTES:
+                tensor.data = tensor.data.clone()
+        return loaded
+
+
+class HfrAmeModel(HfrAmePreTrainedModel):
+    """Encoders, HFR, AME and fusion; everything but the regression head."""
+
+    def __init__(self, config: HfrAmeConfig) -> None:
+        super().__init__(config)
+        names = config.modality_names
+        self.text_model: Any = build_text_model(config.text_config) if "text" in names else None
+        widths = {
+            "text": config.text_config.hidden_size,
+            "audio": config.audio_config.feature_size,
+            "vision": config.vision_config.feature_size,
+        }
+        self.encoders = nn.ModuleDict(
+            {name: FeatureEncoder(widths[name], config.hidden_size, activation=name != "text") for name in names}
+        )
+        self.severity_heads = nn.ModuleDict(
+            {name: SeverityHead(config) for name in names} if config.severity == "predicted" else {}
+        )
+        self.restoration = FrequencyRestoration(config) if config.use_hfr else None
+        self.enforcement = build_enforcement(config)
+        self.fusion = SentimentFusion(config)
+        self.training_progress = 1.0
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The text encoder's token embeddings."""
+        if self.text_model is None:
+            raise InputError("token embeddings exist only in a model that reads text; found modalities without 't'")
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the text encoder's token embeddings."""
+        if self.text_model is None:
+            raise InputError("token embeddings exist only in a model that reads text; found modalities without 't'")
+        self.text_model.set_input_embeddings(value)
+
+    @property
+    def _edges(self) -> tuple[float, ...]:
+        return tuple(self.config.band_edges or band_edges(self.config.num_bands, self.config.band_layout))
+
+    def _text_states(self, item: ModalityInput, token_type_ids: torch.Tensor | None) -> torch.Tensor:
+        """(B, Lt, H) states of the text encoder; absent rows are zero."""
+        if item.values.is_floating_point():
+            return item.frames()
+        # An absent text keeps one open position, so that no attention row is fully masked.
+        mask = item.mask.clone()
+        mask[:, 0] |= ~item.present
+        kwargs = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        states = self.text_model(input_ids=item.values, attention_mask=mask.long(), **kwargs).last_hidden_state
+        return states * item.present.view(-1, 1, 1)
+
+    def _observed(self, name: str, item: ModalityInput, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if name == "text" and not item.values.is_floating_point():
+            unknown = self.config.unk_token_id
+            seen = mask if unknown is None else content_steps(item.values) != unknown
+        else:
+            seen = (steps != 0).any(-1)
+        return (seen & mask).float()
+
+    def encode(
+        self, inputs: dict[str, ModalityInput], token_type_ids: torch.Tensor | None = None
+    ) -> tuple[dict[str, ModalityFeatures], torch.Tensor | None, torch.Tensor | None]:
+        """Encodes received inputs and splits them into bands.
+
+        Returns:
+            Features per modality, the (B, H) sentence state (None without text), and the text states (B, Lt, H).
+        """
+        features, sentence, text_states = {}, None, None
+        for name, item in inputs.items():
+            if name == "text":
+                text_states = self._text_states(item, token_type_ids)
+                sentence = text_states[:, 0]
+                steps, mask = content_steps(text_states), content_mask(item.mask)
+            else:
+                steps, mask = item.frames(), item.mask
+            states = self.encoders[name](steps, mask)
+            analysis, _ = analyse_bands(
+                mask,
+                self.config.hidden_size,
+                self._edges,
+                self.config.band_softness,
+                self.config.transform,
+                self.config.freq_axis,
+            )
+            features[name] = ModalityFeatures(
+                states=states,
+                mask=mask,
+                present=item.present,
+                observed=self._observed(name, item, steps, mask),
+                analysis=analysis,
+                bands=analysis.split(states),
+            )
+        return features, sentence, text_states
+
+    @torch.no_grad()
+    def encode_clean(
+        self,
+        clean: dict[str, ModalityInput],
+        features: dict[str, ModalityFeatures],
+        text_index: torch.Tensor | None = None,
+    ) -> dict[str, CleanTarget]:
+        """Encodes the clean twin without gradient and dropout, on the grid of the received sequences.
+
+        Args:
+            clean: Clean inputs.
+            features: Received features, for their grid.
+            text_index: (B, Lt) clean position of each received token, −1 for none. None: same positions.
+        """
+        targets = {}
+        for name, item in clean.items():
+            if name == "text":
+                with dropout_off(self.text_model):
+                    steps = self._text_states(item, None)
+                raw, mask = content_steps(steps), content_mask(item.mask)
+            else:
+                raw, mask = item.frames(), item.mask
+            states = self.encoders[name](raw, mask)
+            # Token positions count the leading special token, content steps don't.
+            index = content_steps(text_index) - 1 if name == "text" and text_index is not None else None
+            targets[name] = clean_target(states, raw, mask, features[name].mask, index)
+        # Weights cast to half precision under no_grad must not be reused by a forward that needs their gradient.
+        torch.clear_autocast_cache()
+        return targets
+
+    def _severity(self, features: dict[str, ModalityFeatures], given: torch.Tensor | None) -> torch.Tensor:
+        first = next(iter(features.values()))
+        if self.config.severity == "oracle" and given is None:
+            raise InputError("severity='oracle' needs the batch's true severity; found none; pass severity (batch, 3)")
+        columns = []
+        for column, name in enumerate(MODALITIES):
+            if name not in features:
+                columns.append(torch.ones(len(first.present), device=first.present.device))
+            elif self.config.severity == "predicted":
+                columns.append(self.severity_heads[name](features[name]))
+            elif self.config.severity == "oracle" and given is not None:
+                columns.append(torch.where(features[name].present, given[:, column].float(), 1.0))
+            else:
+                columns.append(torch.zeros(len(first.present), device=first.present.device))
+        return torch.stack(columns, dim=-1)
+
+    def _teacher_rows(self, batch_size: int, device: torch.device) -> torch.Tensor | None:
+        rate = self.config.teacher_forcing_prob * max(0.0, 1 - self.training_progress / 0.2)
+        return torch.rand(batch_size, device=device) < rate if self.training and rate > 0 else None
+
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        inputs: dict[str, ModalityInput],
+        token_type_ids: torch.Tensor | None = None,
+        severity: torch.Tensor | None = None,
+        clean: dict[str, ModalityInput] | None = None,
+        clean_text_index: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> HfrAmeModelOutput:
+        """Runs encoders, restoration, enforcement and fusion on checked inputs.
+
+        Args:
+            inputs: From `ModalityReader.read`.
+            token_type_ids: (B, Lt) for text encoders that use them.
+            severity: (B, 3) true severities; read only with `severity="oracle"`.
+            clean: Clean twin; read only for teacher forcing in training.
+            clean_text_index: (B, Lt) clean position of each received token.
+        """
+        features, sentence, _ = self.encode(inputs, token_type_ids)
+        levels = self._severity(features, severity)
+        restored = {name: item.bands for name, item in features.items()}
+        if self.restoration is not None:
+            rows, clean_bands = self._teacher_rows(len(levels), levels.device), None
+            if rows is not None and clean is not None:
+                targets = self.encode_clean(clean, features, clean_text_index)
+                clean_bands = {name: features[name].analysis.split(target.states) for name, target in targets.items()}
+            restored = self.restoration(features, levels, clean_bands, rows)
+        enforced, gates = self.enforcement(restored, features, levels)
+        fused = self.fusion(enforced, features, sentence)
+        return HfrAmeModelOutput(
+            pooler_output=fused, severity=levels, features=features, restored=restored, gates=gates
+        )
+
+
+class HfrAmeForSentiment(HfrAmePreTrainedModel):
+    """HFR-AME with its regression head: the class that `AutoModel` returns."""
+
+    def __init__(self, config: HfrAmeConfig) -> None:
+        super().__init__(config)
+        self.model = HfrAmeModel(config)
+        self.head = RegressionHead(config, self.model.fusion.output_size)
+        widths = {
+            "text": config.text_config.hidden_size,
+            "audio": config.audio_config.feature_size,
+            "vision": config.vision_config.feature_size,
+        }
+        names = config.modality_names if config.anchor_weight > 0 else ()
+        self.anchors = nn.ModuleDict({name: nn.Linear(config.hidden_size, widths[name]) for name in names})
+        self.reader = ModalityReader(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The text encoder's token embeddings."""
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the text encoder's token embeddings."""
+        self.model.set_input_embeddings(value)
+
+    def set_training_progress(self, fraction: float) -> None:
+        """Tells how much of training is done, for the band-loss ramp and teacher forcing.
+
+        Args:
+            fraction: 0 at the first step, 1 at the end. Without this call the terms have their final weights.
+        """
+        self.model.training_progress = float(fraction)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        text_states: torch.FloatTensor | None = None,
+        audio_values: torch.FloatTensor | None = None,
+        audio_mask: torch.Tensor | None = None,
+        vision_values: torch.FloatTensor | None = None,
+        vision_mask: torch.Tensor | None = None,
+        modality_mask: torch.Tensor | None = None,
+        clean_input_ids: torch.LongTensor | None = None,
+        clean_attention_mask: torch.Tensor | None = None,
+        clean_text_states: torch.FloatTensor | None = None,
+        clean_audio_values: torch.FloatTensor | None = None,
+        clean_audio_mask: torch.Tensor | None = None,
+        clean_vision_values: torch.FloatTensor | None = None,
+        clean_vision_mask: torch.Tensor | None = None,
+        clean_text_index: torch.LongTensor | None = None,
+        severity: torch.FloatTensor | None = None,
+        labels: torch.FloatTensor | None = None,
+        output_losses: bool = False,
+        output_severity: bool = False,
+        output_restored: bool = False,
+        output_gates: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SentimentOutput | tuple:
+        """Scores a batch; in training also computes the complete loss.
+
+        Args: the batch contract of `docs/architecture.md` (all shapes there). `clean_*` and `severity` are read only in
+            training, except that a model with `severity="oracle"` always reads `severity`.
+            output_losses, output_severity, output_restored, output_gates, output_hidden_states, output_attentions: what
+            to return besides the logits.
+
+        Returns:
+            `SentimentOutput`; `logits` is (B, 1) in the label range, not clipped.
+
+        Raises:
+            InputError: An input breaks the batch contract.
+        """
+        received = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "text_states": text_states,
+            "audio_values": audio_values,
+            "audio_mask": audio_mask,
+            "vision_values": vision_values,
+            "vision_mask": vision_mask,
+            "modality_mask": modality_mask,
+            "severity": severity,
+            "labels": labels,
+        }
+        clean = {
+            "clean_input_ids": clean_input_ids,
+            "clean_attention_mask": clean_attention_mask,
+            "clean_text_states": clean_text_states,
+            "clean_audio_values": clean_audio_values,
+            "clean_audio_mask": clean_audio_mask,
+            "clean_vision_values": clean_vision_values,
+            "clean_vision_mask": clean_vision_mask,
+            "modality_mask": modality_mask,
+        }
+        inputs = self.reader.read(received)
+        clean_inputs = self._read_clean(clean) if self.training and labels is not None else None
+        output = self.model(
+            inputs,
+            token_type_ids=token_type_ids,
+            severity=severity if self.config.severity == "oracle" else None,
+            clean=clean_inputs,
+            clean_text_index=clean_text_index,
+            output_hidden_states=self.config.output_hidden_states
+            if output_hidden_states is None
+            else output_hidden_states,
+            output_attentions=self.config.output_attentions if output_attentions is None else output_attentions,
+            return_dict=True,
+        )
+        logits = self.head(output.pooler_output)
+        loss, losses = None, None
+        if labels is not None:
+            losses = {"task": task_loss(logits, labels, self.config.task_loss)}
+            if self.training:
+                losses |= self._auxiliary_losses(output, clean_inputs, clean_text_index, severity, labels)
+            loss = weighted_sum(losses, self.config, self.model.training_progress)
+        result = SentimentOutput(
+            loss=loss,
+            logits=logits,
+            losses=losses if output_losses else None,
+            severity=output.severity if output_severity else None,
+            restored=self._restored(output) if output_restored else None,
+            gates=output.gates if output_gates else None,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return result if as_dict else result.to_tuple()
+
+    @torch.no_grad()
+    def measure_restoration(self, **batch: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
+        """Compares received and restored features of a corrupted batch with its clean twin.
+
+        This is the one place outside training that reads the clean twin; it produces no prediction.
+
+        Args:
+            batch: The batch contract with `clean_*` and, where text was corrupted, `clean_text_index`.
+
+        Returns:
+            Per modality, sums over the batch: `error_before`, `error_after` and `energy` (K,), the squared distance of
+            the received and of the restored bands to the clean ones and the energy of the latter; `gates` (K,), the
+            summed mean gate of each present row; `rows` (), the number of present rows.
+
+        Raises:
+            InputError: The batch has no clean twin or breaks the batch contract.
+        """
+        inputs = self.reader.read(batch)
+        clean = self.reader.read(batch, prefix="clean_")
+        output = self.model(inputs, severity=batch.get("severity"), return_dict=True)
+        targets = self.model.encode_clean(clean, output.features, batch.get("clean_text_index"))
+        sums = {}
+        for index, (name, target) in enumerate(targets.items()):
+            item = output.features[name]
+            wanted = item.analysis.split(target.states)
+            weight = target.mask.unsqueeze(-1)
+            sums[name] = {
+                "error_before": ((item.bands - wanted).square() * weight).sum((1, 2, 3)),
+                "error_after": ((output.restored[name] - wanted).square() * weight).sum((1, 2, 3)),
+                "energy": (wanted.square() * weight).sum((1, 2, 3)),
+                "gates": (output.gates[:, index].mean(-1) * item.present.unsqueeze(-1)).sum(0),
+                "rows": item.present.sum(),
+            }
+        return sums
+
+    def _read_clean(self, clean: dict[str, torch.Tensor | None]) -> dict[str, ModalityInput] | None:
+        given = any(clean[f"clean_{name}"] is not None for name in ("input_ids", "text_states")) or any(
+            clean[f"clean_{name}_values"] is not None for name in ("audio", "vision")
+        )
+        return self.reader.read(clean, prefix="clean_") if given and self.config.needs_clean_twin else None
+
+    def _auxiliary_losses(
+        self,
+        output: HfrAmeModelOutput,
+        clean: dict[str, ModalityInput] | None,
+        text_index: torch.Tensor | None,
+        severity: torch.Tensor | None,
+        labels: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """The unweighted terms that only training has."""
+        config = self.config
+        losses: dict[str, torch.Tensor] = {}
+        if severity is not None and config.severity == "predicted":
+            losses["severity"] = severity_term(output.severity, severity, output.features)
+        if clean is None:
+            return losses
+        if config.clean_task_weight > 0:
+            clean_logits = self.head(self.model(clean, return_dict=True).pooler_output)
+            losses["clean_task"] = task_loss(clean_logits, labels, config.task_loss)
+        if config.band_loss == "off" and config.anchor_weight == 0 and config.spectral_weight == 0:
+            return losses
+        targets = self.model.encode_clean(clean, output.features, text_index)
+        return losses | restoration_losses(config, output.features, output.restored, targets, self.anchors)
+
+    def _restored(self, output: HfrAmeModelOutput) -> dict[str, dict[str, torch.Tensor]]:
+        return {
+            name: {"bands": output.restored[name], "input_bands": item.bands, "mask": item.mask}
+            for name, item in output.features.items()
+        }

@@ -1,0 +1,219 @@
+"""Invariants that every model of the package keeps; parametrised over all of them."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+
+from modeling_hfr_ame import InputError
+from tests.models.model_fixtures import AUDIO_SIZE, MODEL_BUILDERS, random_batch, row_of, shake
+
+# An odd number of rows: with an even one the signs of an L1 gradient can cancel exactly.
+LENGTHS = [(9, 12, 6), (4, 3, 10), (7, 5, 5), (3, 1, 2), (5, 0, 4)]
+SUBSETS = [(9, 0, 0), (0, 12, 0), (0, 0, 6), (9, 12, 0), (9, 0, 6), (0, 12, 6), (9, 12, 6)]
+
+Builder = Callable[..., PreTrainedModel]
+
+
+@pytest.fixture(params=sorted(MODEL_BUILDERS))
+def build(request: pytest.FixtureRequest) -> Builder:
+    return MODEL_BUILDERS[request.param]
+
+
+@pytest.fixture
+def model(build: Builder) -> PreTrainedModel:
+    return shake(build()).eval()
+
+
+def test_logits_with_more_padding_stay_equal(model: PreTrainedModel) -> None:
+    plain = model(**random_batch(LENGTHS)).logits
+    padded = model(**random_batch(LENGTHS, pad=7)).logits
+    torch.testing.assert_close(plain, padded, atol=1e-5, rtol=0)
+
+
+def test_logits_alone_equal_logits_among_batch_mates(model: PreTrainedModel) -> None:
+    batch = random_batch(LENGTHS)
+    together = model(**batch).logits
+    alone = torch.cat([model(**row_of(batch, row)).logits for row in range(len(LENGTHS))])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_eval_called_twice_is_bit_equal(model: PreTrainedModel) -> None:
+    batch = random_batch(LENGTHS)
+    assert torch.equal(model(**batch).logits, model(**batch).logits)
+
+
+@pytest.mark.parametrize("lengths", SUBSETS)
+def test_modality_subset_of_any_kind_gives_finite_logits(model: PreTrainedModel, lengths: tuple[int, int, int]) -> None:
+    mixed = random_batch([lengths, (5, 4, 3)])
+    alone = {name: value for name, value in random_batch([lengths]).items() if name != "modality_mask"}
+    for column, names in enumerate(
+        (("input_ids", "attention_mask"), ("audio_values", "audio_mask"), ("vision_values", "vision_mask"))
+    ):
+        if lengths[column] == 0:
+            for name in names:
+                del alone[name]
+    first = model(**mixed).logits[:1]
+    assert torch.isfinite(first).all()
+    torch.testing.assert_close(first, model(**alone).logits, atol=1e-5, rtol=0)
+
+
+def test_modality_mask_false_hides_the_values_of_the_modality(model: PreTrainedModel) -> None:
+    batch = random_batch([(9, 12, 6)])
+    batch["modality_mask"] = torch.tensor([[True, False, True]])
+    hidden = model(**batch).logits
+    batch["audio_values"] = torch.full_like(batch["audio_values"], float("nan"))
+    assert torch.equal(hidden, model(**batch).logits)
+
+
+def test_row_without_any_modality_raises(model: PreTrainedModel) -> None:
+    with pytest.raises(InputError, match=r"at least one present modality.*found a row with none"):
+        model(**random_batch([(9, 12, 6), (0, 0, 0)]))
+
+
+def test_no_input_at_all_raises(model: PreTrainedModel) -> None:
+    with pytest.raises(InputError, match=r"at least one of input_ids.*found none"):
+        model()
+
+
+def test_wrong_feature_width_raises(model: PreTrainedModel) -> None:
+    with pytest.raises(InputError, match=rf"audio feature width 74 does not match the model's {AUDIO_SIZE}"):
+        model(audio_values=torch.zeros(1, 4, 74))
+
+
+def test_nan_in_valid_audio_raises(model: PreTrainedModel) -> None:
+    batch = random_batch([(9, 12, 6)])
+    batch["audio_values"][0, 3, 1] = float("nan")
+    with pytest.raises(InputError, match="audio features must be finite"):
+        model(**batch)
+
+
+def test_front_padded_mask_raises(model: PreTrainedModel) -> None:
+    batch = random_batch([(9, 12, 6)])
+    batch["audio_mask"][0, 0] = False
+    with pytest.raises(InputError, match="audio mask with a gap or front padding"):
+        model(**batch)
+
+
+@pytest.mark.parametrize("label", [3.5, float("nan")])
+def test_label_out_of_range_raises(model: PreTrainedModel, label: float) -> None:
+    with pytest.raises(InputError, match=r"labels must lie in the model's label_range -3\.0 to 3\.0"):
+        model(**random_batch([(9, 12, 6)]), labels=torch.tensor([label]))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_very_short_sequences_give_finite_output_and_gradient(build: Builder, length: int) -> None:
+    model = shake(build()).train()
+    output = model(**random_batch([(length + 1, length, length), (2, 1, 1)], training=True))
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_every_parameter_in_training_gets_a_gradient(build: Builder) -> None:
+    model = shake(build()).train()
+    model(**random_batch(LENGTHS, training=True)).loss.backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # A key's bias shifts all scores of a query alike, so its true gradient is zero.
+    assert [name for name in without if not name.endswith("key.bias")] == []
+
+
+def test_every_parameter_takes_part_when_a_modality_is_absent_in_the_batch(build: Builder) -> None:
+    model = shake(build()).train()
+    model(**random_batch([(9, 0, 0), (5, 0, 0)], training=True)).loss.backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_clean_twin_and_severity_in_eval_are_never_read(model: PreTrainedModel) -> None:
+    batch = random_batch(LENGTHS, training=True)
+    expected = model(**batch)
+    for name, value in batch.items():
+        if name.startswith("clean_") and value.is_floating_point():
+            batch[name] = torch.full_like(value, float("nan"))
+        elif name.startswith("clean_"):
+            batch[name] = torch.full_like(value, -(10**9)) if value.dtype != torch.bool else ~value
+    batch["severity"] = torch.full_like(batch["severity"], float("nan"))
+    poisoned = model(**batch)
+    assert torch.equal(expected.logits, poisoned.logits)
+    assert torch.equal(expected.loss, poisoned.loss)
+
+
+def test_save_and_load_through_auto_classes_is_bit_equal(model: PreTrainedModel, tmp_path: Path) -> None:
+    batch = random_batch(LENGTHS)
+    model.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    for auto_class in (AutoModel, AutoModelForSequenceClassification):
+        loaded, report = auto_class.from_pretrained(tmp_path, output_loading_info=True)
+        assert type(loaded) is type(model)
+        assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+        assert torch.equal(model(**batch).logits, loaded.eval()(**batch).logits)
+
+
+def test_eager_and_sdpa_attention_agree(model: PreTrainedModel) -> None:
+    batch = random_batch(LENGTHS)
+    sdpa = model(**batch).logits
+    model.set_attn_implementation("eager")
+    output = model(**batch, output_attentions=True)
+    torch.testing.assert_close(sdpa, output.logits, atol=1e-5, rtol=0)
+    assert len(output.attentions) > 0
+
+
+def test_bf16_autocast_stays_close_to_fp32(build: Builder) -> None:
+    model, batch = shake(build()), random_batch(LENGTHS, training=True)
+    model.eval()
+    exact = model(**batch).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(**batch).logits
+    torch.testing.assert_close(exact, rounded.float(), atol=0.05, rtol=0.05)
+    model.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(**batch).loss
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_training_on_eight_samples_overfits_them(build: Builder) -> None:
+    model = build(dropout=0.0).train()
+    batch = random_batch([(8, 6, 6)] * 8, training=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(120):
+        optimiser.zero_grad()
+        output = model(**batch, output_losses=True)
+        output.loss.backward()
+        optimiser.step()
+    assert output.losses["task"] < 0.1
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(build: Builder) -> None:
+    model = shake(build(dropout=0.0)).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    batch = random_batch(LENGTHS, training=True)
+    model(**batch).loss.backward()
+    plain = {name: p.grad.clone() for name, p in model.named_parameters()}
+    checkpointed = copy.deepcopy(model)
+    checkpointed.zero_grad()
+    checkpointed.activation_checkpointing_enable()
+    checkpointed(**batch).loss.backward()
+    for name, p in checkpointed.named_parameters():
+        torch.testing.assert_close(p.grad, plain[name], atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_return_dict_false_gives_a_tuple_with_loss_and_logits(model: PreTrainedModel) -> None:
+    batch = random_batch(LENGTHS)
+    labels = torch.zeros(len(LENGTHS))
+    loss, logits = model(**batch, labels=labels, return_dict=False)
+    assert loss.dim() == 0
+    assert logits.shape == (len(LENGTHS), 1)
+
+
+@pytest.mark.slow
+def test_compiled_model_gives_the_same_logits(model: PreTrainedModel) -> None:
+    batch = random_batch(LENGTHS)
+    expected = model(**batch).logits
+    compiled = torch.compile(model, dynamic=True)
+    torch.testing.assert_close(expected, compiled(**batch).logits, atol=1e-5, rtol=0)
