@@ -1,0 +1,319 @@
+"""Features of raw clips: one clip at a time, in parallel processes, each result kept in a cache on disk.
+
+- The cache is keyed by the clip's bytes and by everything that the features depend on (rates, limits, the extractors'
+  code, the decoder's version). A second run after a crash goes on where the first one ended, and never reuses a stale
+  result.
+- The cache is also how a worker hands its arrays over, so memory stays small for any number of clips.
+- A clip that can't be decoded is a result with a reason. Failures are not cached: the file may be replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modeling_hfr_ame.data.manifest import sha256_file
+from modeling_hfr_ame.errors import DataError, HfrAmeError
+from modeling_hfr_ame.feature_extraction_hfr_ame_audio import HfrAmeAudioFeatureExtractor, is_silent
+from modeling_hfr_ame.feature_extraction_hfr_ame_vision import HfrAmeVisionFeatureExtractor
+from modeling_hfr_ame.media import Media, MediaLimits, decode_media
+
+logger = logging.getLogger(__name__)
+
+# Raised when the entry's layout or the way clips become features changes.
+_CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ClipFeatureSpec:
+    """What the features of a clip depend on.
+
+    Attributes:
+        audio_frame_rate_hz: Audio feature frames per second.
+        video_frame_rate_hz: Sampled pictures, hence vision feature frames, per second.
+        limits: What is refused while decoding.
+    """
+
+    audio_frame_rate_hz: float = 10.0
+    video_frame_rate_hz: float = 5.0
+    limits: MediaLimits = field(default_factory=MediaLimits)
+
+    @cached_property
+    def audio_extractor(self) -> HfrAmeAudioFeatureExtractor:
+        """The extractor of audio features."""
+        return HfrAmeAudioFeatureExtractor(frame_rate_hz=self.audio_frame_rate_hz)
+
+    @cached_property
+    def vision_extractor(self) -> HfrAmeVisionFeatureExtractor:
+        """The extractor of vision features."""
+        return HfrAmeVisionFeatureExtractor(frame_rate_hz=self.video_frame_rate_hz)
+
+    @property
+    def feature_names(self) -> dict[str, list[str]]:
+        """Names of the features per modality."""
+        return {
+            "audio": list(self.audio_extractor.feature_names),
+            "vision": list(self.vision_extractor.feature_names),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Gives the spec as plain JSON for a manifest."""
+        return {
+            "audio": {
+                "extractor": type(self.audio_extractor).__name__,
+                "sampling_rate": self.audio_extractor.sampling_rate,
+                "frame_rate_hz": self.audio_frame_rate_hz,
+            },
+            "vision": {"extractor": type(self.vision_extractor).__name__, "frame_rate_hz": self.video_frame_rate_hz},
+            "limits": asdict(self.limits),
+            "versions": {name: _installed_version(name) for name in ("av", "numpy", "opencv-python-headless")},
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything that the features depend on, beside the clip."""
+        text = json.dumps([_CACHE_VERSION, _code_sha256(), self.describe(), self.feature_names], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """Features of one clip.
+
+    Attributes:
+        audio: (n, Da) float32; None = no track, an empty or a silent one.
+        vision: (n, Dv) float32, an exact zero row where no face is known; None = no track or an empty one.
+        audio_state: `features`, `no_track`, `empty` or `silent`.
+        vision_state: `features`, `no_track` or `empty`.
+    """
+
+    audio: np.ndarray | None
+    vision: np.ndarray | None
+    audio_state: str
+    vision_state: str
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """How one clip went.
+
+    Attributes:
+        sha256: Hash of the clip's bytes; empty if it can't be read.
+        entry: The cache entry with its features; None = the clip failed.
+        failure: Why it failed; None = it did not.
+        audio_state: `ClipFeatures.audio_state`, or `failed`.
+        vision_state: `ClipFeatures.vision_state`, or `failed`.
+        num_pictures: Sampled pictures.
+        num_faceless: Pictures in which no face is known.
+    """
+
+    sha256: str
+    entry: Path | None = None
+    failure: str | None = None
+    audio_state: str = "failed"
+    vision_state: str = "failed"
+    num_pictures: int = 0
+    num_faceless: int = 0
+
+    @classmethod
+    def of(cls, sha256: str, entry: Path, features: ClipFeatures) -> ClipResult:
+        """Makes the result of a clip whose features are in the cache."""
+        vision = features.vision
+        return cls(
+            sha256,
+            entry,
+            audio_state=features.audio_state,
+            vision_state=features.vision_state,
+            num_pictures=0 if vision is None else len(vision),
+            num_faceless=0 if vision is None else int((~vision.any(axis=1)).sum()),
+        )
+
+    def load(self) -> ClipFeatures | None:
+        """Reads the features from the cache; None if the clip failed."""
+        if self.entry is None:
+            return None
+        features = _read_entry(self.entry)
+        if features is None:
+            raise DataError(f"the cache entry {self.entry.name} went missing or is damaged; run the builder again")
+        return features
+
+
+def extract_clips(
+    clips: Mapping[str, Path], spec: ClipFeatureSpec, cache: Path, *, workers: int
+) -> Iterator[tuple[str, ClipResult]]:
+    """Extracts the features of many clips.
+
+    Args:
+        clips: Files by id.
+        spec: What to extract.
+        cache: Folder of the cache; made if it is missing.
+        workers: Processes; 1 = this process.
+
+    Yields:
+        Id and result of each clip, in the order in which they finish.
+
+    Raises:
+        DataError: `workers` is below 1, or a worker process died.
+        InputError: OpenCV is missing.
+    """
+    if workers < 1:
+        raise DataError(f"workers must be at least 1, found {workers}; pass the number of processes")
+    cache.mkdir(parents=True, exist_ok=True)
+    # Computed before any clip: the value travels with the spec, so every worker and every clip uses the same key.
+    logger.debug("feature cache key %s", spec.digest)
+    if workers == 1:
+        for clip_id, path in clips.items():
+            yield clip_id, extract_clip(path, spec, cache)
+        return
+    # spawn: a forked child of a process that runs OpenMP or decoder threads can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, max(1, len(clips))), mp_context=context, initializer=_start_worker)
+    try:
+        futures = {pool.submit(extract_clip, path, spec, cache): clip_id for clip_id, path in clips.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process died while decoding a clip (killed, or out of memory); run the builder again: finished "
+            "clips are kept, and workers=1 shows which clip it is"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def extract_clip(path: Path, spec: ClipFeatureSpec, cache: Path) -> ClipResult:
+    """Extracts the features of one clip, or finds them in the cache.
+
+    Args:
+        path: The clip.
+        spec: What to extract.
+        cache: An existing folder.
+
+    Returns:
+        The result; a clip that can't be read or decoded gives one with a reason.
+    """
+    try:
+        sha256 = sha256_file(path)
+    except OSError as error:
+        return ClipResult("", failure=f"{path.name} can't be read ({error.strerror})")
+    entry = cache / f"{sha256[:32]}-{spec.digest[:16]}.npz"
+    if (cached := _read_entry(entry)) is not None:
+        return ClipResult.of(sha256, entry, cached)
+    try:
+        media = decode_media(
+            path,
+            sampling_rate=spec.audio_extractor.sampling_rate,
+            frame_rate_hz=spec.video_frame_rate_hz,
+            limits=spec.limits,
+        )
+        audio, audio_state = _audio_features(media, spec)
+    except HfrAmeError as error:
+        return ClipResult(sha256, failure=str(error))
+    # Outside of the try: what can go wrong here is OpenCV missing, which is no clip's fault.
+    vision, vision_state = _vision_features(media, spec)
+    features = ClipFeatures(audio, vision, audio_state, vision_state)
+    _write_entry(entry, features)
+    return ClipResult.of(sha256, entry, features)
+
+
+def _audio_features(media: Media, spec: ClipFeatureSpec) -> tuple[np.ndarray | None, str]:
+    if media.audio is None:
+        return None, "no_track"
+    if not len(media.audio.waveform):
+        return None, "empty"
+    if is_silent(media.audio.waveform):
+        return None, "silent"
+    return spec.audio_extractor.extract(media.audio.waveform, media.audio.sampling_rate), "features"
+
+
+def _vision_features(media: Media, spec: ClipFeatureSpec) -> tuple[np.ndarray | None, str]:
+    if media.video is None:
+        return None, "no_track"
+    if not len(media.video.frames):
+        return None, "empty"
+    return spec.vision_extractor.extract(media.video.frames, media.video.frame_rate_hz), "features"
+
+
+def _write_entry(entry: Path, features: ClipFeatures) -> None:
+    """Writes an entry whole or not at all: another process, or a later run, may read it at any time."""
+    arrays: dict[str, Any] = {
+        "audio_state": np.array(features.audio_state),
+        "vision_state": np.array(features.vision_state),
+    }
+    for modality in ("audio", "vision"):
+        frames = getattr(features, modality)
+        if frames is not None:
+            arrays[modality] = frames
+    handle, name = tempfile.mkstemp(dir=entry.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(name, entry)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _read_entry(entry: Path) -> ClipFeatures | None:
+    """Reads an entry; None if there is none or it is damaged."""
+    try:
+        # Opened here, because np.load leaves a damaged file open.
+        with open(entry, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return ClipFeatures(
+                audio=arrays.get("audio"),
+                vision=arrays.get("vision"),
+                audio_state=str(arrays["audio_state"]),
+                vision_state=str(arrays["vision_state"]),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _start_worker() -> None:
+    """Keeps a worker on one core: the parallelism is over clips."""
+    with suppress(ImportError):
+        import cv2
+
+        cv2.setNumThreads(1)
+
+
+def _installed_version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _code_sha256() -> str:
+    """Hash of the code between a clip and its features, so that a changed feature is never read from a cache."""
+    from modeling_hfr_ame import feature_extraction_hfr_ame_audio, feature_extraction_hfr_ame_vision, feature_scaling
+    from modeling_hfr_ame.media import decode, frame_sampling
+
+    digest = hashlib.sha256()
+    for module in (
+        decode,
+        frame_sampling,
+        feature_scaling,
+        feature_extraction_hfr_ame_audio,
+        feature_extraction_hfr_ame_vision,
+    ):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()
