@@ -1,0 +1,119 @@
+"""The results document as Markdown, so that a table in the documentation is copied from a run and never typed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modeling_hfr_ame.evaluation.protocols import RATE_PROTOCOLS
+from modeling_hfr_ame.evaluation.tables import conditions
+
+MARKDOWN_FILE = "results.md"
+
+_PRINTED_COMPARISONS = ("mae", "corr")
+
+
+def write_markdown(document: Mapping[str, Any], folder: Path) -> Path:
+    """Writes `results.md` into a folder and returns the file's path."""
+    path = folder / MARKDOWN_FILE
+    path.write_text(markdown_report(document), encoding="utf-8")
+    return path
+
+
+def markdown_report(document: Mapping[str, Any]) -> str:
+    """Draws every table of a results document.
+
+    Args:
+        document: A results document.
+
+    Returns:
+        Markdown: metrics per protocol, MAE and correlation per rate, paired differences, restoration, conditions.
+    """
+    dataset = document["dataset"]["name"]
+    title = f"`{dataset}`, {document['split']} split, {document['num_rows']} rows (subset {document['subset']})"
+    parts = [title, _metrics_table(document)]
+    for protocol in document["protocols"]:
+        if protocol in RATE_PROTOCOLS:
+            parts += [f"{protocol} by rate, MAE / Corr:", _rates_table(document, protocol)]
+    if document["comparisons"]:
+        parts += ["Paired differences over seeds, 95 % t-interval:", _comparisons_table(document)]
+    for name, model in document["models"].items():
+        if model.get("restoration"):
+            parts += [
+                f"{name}: squared error of the features over clean energy, before → after restoration, bands low · "
+                "mid · … · high:",
+                _restoration_table(model["restoration"]),
+            ]
+    parts.append("\n".join(f"* {line}" for line in conditions(document).splitlines()))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _number(summary: Mapping[str, Any], digits: int = 3) -> str:
+    if summary["mean"] is None:
+        return "–"
+    spread = "" if summary["sd"] is None else f" ± {summary['sd']:.{digits}f}"
+    return f"{summary['mean']:.{digits}f}{spread}"
+
+
+def _metrics_table(document: Mapping[str, Any]) -> str:
+    metrics = document["metrics"]
+    rows = []
+    for protocol in document["protocols"]:
+        for name, model in document["models"].items():
+            means = model["protocols"][protocol]["mean"]
+            rows.append([protocol, name, *(_number(means[metric]) for metric in metrics)])
+    for name, values in document["baselines"].items():
+        numbers = ["–" if values[metric] is None else f"{values[metric]:.3f}" for metric in metrics]
+        rows.append(["any", f"constant {name.removeprefix('train_')}", *numbers])
+    return _table(["protocol", "model", *metrics], rows)
+
+
+def _rates_table(document: Mapping[str, Any], protocol: str) -> str:
+    recipes = document["protocols"][protocol]
+    rows = []
+    for name, model in document["models"].items():
+        found = model["protocols"][protocol]["recipes"]
+        cells = [
+            f"{_number(found[recipe]['metrics']['mae'])} / {_number(found[recipe]['metrics']['corr'])}"
+            for recipe in recipes
+        ]
+        rows.append([name, *cells])
+    # One column per model: a protocol has more rates than there are models.
+    columns = [["rate", *(recipe.partition("-")[2] for recipe in recipes)], *rows]
+    return _table(
+        [column[0] for column in columns], [list(line) for line in zip(*(c[1:] for c in columns), strict=True)]
+    )
+
+
+def _comparisons_table(document: Mapping[str, Any]) -> str:
+    rows = []
+    for entry in document["comparisons"]:
+        if entry["metric"] not in _PRINTED_COMPARISONS:
+            continue
+        known = entry["low"] is not None
+        difference = "–" if entry["mean_difference"] is None else f"{entry['mean_difference']:+.4f}"
+        interval = f"[{entry['low']:+.4f}, {entry['high']:+.4f}]" if known else "–"
+        verdict = ("yes" if entry["excludes_zero"] else "no") if known else "–"
+        pair = f"{entry['a']} − {entry['b']}"
+        rows.append([entry["protocol"], pair, entry["metric"], difference, interval, verdict, str(entry["n"])])
+    return _table(["protocol", "a − b", "metric", "difference", "interval", "excludes 0", "seeds"], rows)
+
+
+def _restoration_table(restoration: Mapping[str, Any]) -> str:
+    modalities = list(next(iter(restoration.values())))
+    rows = []
+    for recipe, report in restoration.items():
+        cells = []
+        for modality in modalities:
+            found = report[modality]
+            pairs = zip(found["nmse_before"], found["nmse_after"], strict=True)
+            bands = " · ".join(
+                f"{_number(before | {'sd': None}, 2)} → {_number(after | {'sd': None}, 2)}" for before, after in pairs
+            )
+            cells.append(f"{bands} ({_number(found['gain_db'], 1)} dB)")
+        rows.append([recipe, *cells])
+    return _table(["recipe", *modalities], rows)
