@@ -1,0 +1,265 @@
+"""The arguments of a training run: three dataclasses, read from the command line, from one YAML file, or from both.
+
+`train.py config.yaml --learning_rate 1e-3` takes the YAML's values and lets the command line win.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from modeling_hfr_ame.errors import ConfigError
+
+DEFAULT_SEED = 1111
+
+
+@dataclass
+class ModelArguments:
+    """Which model is trained.
+
+    Args:
+        model: Name of a recipe.
+        variant: `full`; `control`, the model without restoration but with as many parameters; or `text_only`, a clean
+            text fine-tune of the same encoder.
+        text_encoder: `small` (a small BERT from scratch, with a tokenizer trained on the training texts), `minilm` (the
+            weights of an installed package), a Hub id, or a local folder.
+        lowercase_text: Whether the tokenizer lower-cases. None: as it was made; that of `small` does.
+        config_overrides: Fields of the model's configuration as `key=value`, the value in YAML. A key may reach into
+            the text encoder's configuration: `text_config.hidden_dropout_prob=0`.
+    """
+
+    model: str = field(default="hfr_ame", metadata={"help": "Name of a recipe."})
+    variant: str = field(default="full", metadata={"help": "full, control (equal size, no restoration) or text_only."})
+    text_encoder: str = field(
+        default="small", metadata={"help": "small (trained from scratch), minilm, a Hub id, or a local folder."}
+    )
+    lowercase_text: bool | None = field(default=None, metadata={"help": "Lower-case texts; default: the tokenizer's."})
+    config_overrides: list[str] = field(
+        default_factory=list, metadata={"help": "Model configuration fields as key=value, the value in YAML."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """What is trained on.
+
+    Args:
+        dataset: A stored dataset's folder, or `synthetic_talkers`, which is generated beside the runs.
+        train_corruption: `mix`, `lnln` or `clean`. None: the variant's own.
+        modalities: Letters of the modalities that reach the model (`tav`, `ta`, …). None: the variant's own.
+        max_text_length: Longest text in tokens.
+        max_audio_length: Longest audio in frames.
+        max_vision_length: Longest vision in frames.
+    """
+
+    dataset: str = field(default="synthetic_talkers", metadata={"help": "A stored dataset, or synthetic_talkers."})
+    train_corruption: str | None = field(default=None, metadata={"help": "mix, lnln or clean; default: the variant's."})
+    modalities: str | None = field(default=None, metadata={"help": "Letters out of tav; default: the variant's."})
+    max_text_length: int = field(default=64, metadata={"help": "Longest text in tokens."})
+    max_audio_length: int = field(default=512, metadata={"help": "Longest audio in frames."})
+    max_vision_length: int = field(default=512, metadata={"help": "Longest vision in frames."})
+
+
+@dataclass
+class SentimentTrainingArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with this package's defaults and a few fields more.
+
+    The batch size is stated for all processes together, so that the number of processes doesn't change the training:
+    `per_device_train_batch_size` follows from `global_batch_size`.
+
+    Args:
+        global_batch_size: Rows per optimiser step over all processes and accumulation steps.
+        text_learning_rate: Peak learning rate of the text encoder; `learning_rate` is that of everything else.
+        seeds: One run per seed, each in `output_dir/seed-<seed>`.
+        selection_drop_rates: Drop rates of the validation sets whose mean MAE selects the checkpoint. None: the
+            variant's own.
+        early_stopping_patience: Evaluations without a better selection value before training stops. None: never.
+        freeze_text_encoder: Whether the text encoder keeps its weights.
+        freeze_text_layers: Freezes the text encoder's embeddings and its first N layers.
+        keep_checkpoints: Whether the checkpoints stay after the run.
+        overwrite: Whether what is in a seed's run folder is thrown away first.
+        expect_world_size: Number of processes the run must have. None: any. Guards against launchers that silently
+            start one process, or several independent ones.
+
+    Raises:
+        ConfigError: If the batch can't be divided, or the number of processes isn't the expected one.
+    """
+
+    output_dir: str = field(default="runs/hfr_ame", metadata={"help": "Parent of the seed-<seed> run folders."})
+    num_train_epochs: float = field(default=60.0, metadata={"help": "Epochs, if early stopping doesn't end it."})
+    learning_rate: float = field(default=5e-4, metadata={"help": "Peak rate of all but the text encoder."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule after the warm-up."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps; below 1 a share of all steps."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Decay of matrices; not of biases, norms, embeddings."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient norm limit."})
+    per_device_train_batch_size: int | None = field(
+        default=None, metadata={"help": "Follows from global_batch_size; leave it out."}
+    )
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Rows per process in evaluation."})
+    logging_strategy: str = field(default="epoch", metadata={"help": "When training losses are logged."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When the validation set is scored."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When a checkpoint is written."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Whether the selected weights are the result."}
+    )
+    metric_for_best_model: str | None = field(default="mae", metadata={"help": "Validation metric that selects."})
+    greater_is_better: bool | None = field(default=False, metadata={"help": "Whether that metric is to be large."})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Whether a resumed run remembers its early-stopping count."}
+    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are no table columns."})
+    label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Name of the targets."})
+    report_to: list[str] = field(
+        default_factory=lambda: ["none"], metadata={"help": "Trackers beside trainer_log.jsonl."}
+    )
+    seed: int = field(default=DEFAULT_SEED, metadata={"help": "Set by each run from seeds; leave it out."})
+
+    global_batch_size: int = field(default=64, metadata={"help": "Rows per optimiser step over all processes."})
+    text_learning_rate: float = field(default=3e-5, metadata={"help": "Peak rate of the text encoder."})
+    seeds: list[int] = field(default_factory=lambda: [DEFAULT_SEED], metadata={"help": "One run per seed."})
+    selection_drop_rates: list[float] | None = field(
+        default=None, metadata={"help": "Drop rates of the selecting validation sets; default: the variant's."}
+    )
+    early_stopping_patience: int | None = field(default=15, metadata={"help": "Evaluations without improvement."})
+    freeze_text_encoder: bool = field(default=False, metadata={"help": "Keep the text encoder's weights."})
+    freeze_text_layers: int = field(default=0, metadata={"help": "Freeze embeddings and the first N text layers."})
+    keep_checkpoints: bool = field(default=False, metadata={"help": "Keep checkpoints after the run."})
+    overwrite: bool = field(default=False, metadata={"help": "Throw away what is in the run folders."})
+    expect_world_size: int | None = field(default=None, metadata={"help": "Fail unless this many processes run."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.expect_world_size is not None and self.world_size != self.expect_world_size:
+            raise ConfigError(
+                f"this run must have {self.expect_world_size} processes (expect_world_size), but has "
+                f"{self.world_size}; see docs/training.md for the launch command"
+            )
+        # torch.nn.DataParallel, which Trainer would use for several visible GPUs in one process, splits batches in a
+        # way that none of our guarantees covers. `accelerate launch` uses them all.
+        self._n_gpu: int = min(self.n_gpu, 1)
+        share, rest = divmod(self.global_batch_size, self.world_size * self.gradient_accumulation_steps)
+        if rest or share < 1:
+            raise ConfigError(
+                f"global_batch_size must be a multiple of processes x gradient_accumulation_steps "
+                f"({self.world_size} x {self.gradient_accumulation_steps}), but is {self.global_batch_size}; change one"
+            )
+        if self.per_device_train_batch_size not in (None, share):
+            raise ConfigError(
+                f"per_device_train_batch_size follows from global_batch_size and would be {share}, but "
+                f"{self.per_device_train_batch_size} was given; leave it out and set --global_batch_size"
+            )
+        self.per_device_train_batch_size = share
+
+
+ArgumentTriple = tuple[ModelArguments, DataArguments, SentimentTrainingArguments]
+_ARGUMENT_CLASSES = (ModelArguments, DataArguments, SentimentTrainingArguments)
+
+
+def parse_arguments(
+    argv: Sequence[str] | None = None, *, recipe_defaults: Mapping[str, Mapping[str, Any]] | None = None
+) -> ArgumentTriple:
+    """Reads the arguments of a run.
+
+    Args:
+        argv: Command line without the program's name; its first word may be a `.yaml` file whose values it overrides.
+            None: `sys.argv[1:]`.
+        recipe_defaults: Model name → defaults that are weaker than YAML and command line.
+
+    Returns:
+        Model, data and training arguments.
+
+    Raises:
+        ConfigError: If the YAML file is missing, isn't a mapping, or holds an unknown key, or if an argument of the
+            command line is unknown.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(_ARGUMENT_CLASSES, allow_abbrev=False)
+    from_file = _read_yaml(Path(words.pop(0))) if words and words[0].endswith((".yaml", ".yml")) else {}
+    known = {f.name for cls in _ARGUMENT_CLASSES for f in fields(cls) if f.init}
+    unknown = sorted(set(from_file) - known)
+    if unknown:
+        raise ConfigError(
+            f"a YAML key must be a training argument, but found {', '.join(unknown)}; see train.py --help"
+        )
+    parser.set_defaults(**from_file)
+    chosen, rest = parser.parse_known_args(words)
+    if rest:
+        raise ConfigError(f"every argument must be known, but found {' '.join(rest)}; see train.py --help")
+    parser.set_defaults(**dict((recipe_defaults or {}).get(chosen.model, {})) | from_file)
+    triple: ArgumentTriple = parser.parse_args_into_dataclasses(words, look_for_args_file=False)
+    return triple
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"a training configuration must be a file, but {path} is none; check the path")
+    try:
+        loaded = _plain_yaml(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name} must be YAML, but can't be read ({error}); correct the file") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"{path.name} must hold `argument: value` lines, but holds {type(loaded).__name__}; rewrite it"
+        )
+    overrides = loaded.get("config_overrides")
+    if isinstance(overrides, dict):
+        # JSON is YAML, so a nested value survives the round trip through `key=value`.
+        loaded["config_overrides"] = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+    return loaded
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """Reads configuration overrides.
+
+    Args:
+        assignments: `key=value` strings; the value is YAML, with `1e-3` read as a number.
+
+    Returns:
+        Key → value, in the given order.
+
+    Raises:
+        ConfigError: If a string has no `=`, an empty key, or a value that isn't YAML.
+    """
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"a configuration override must read key=value, but found {assignment!r}; add the value")
+        try:
+            overrides[key.strip()] = _plain_yaml(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value of override {key!r} must be YAML, but found {text!r}; quote it") from error
+    return overrides
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without two surprises of version 1.1: `off` is a word here (`band_loss: off`), `1e-3` a number."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False)$"), list("tfTF"))
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def _plain_yaml(text: str) -> Any:
+    loader = _PlainLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()

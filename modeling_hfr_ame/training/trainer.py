@@ -1,0 +1,228 @@
+"""`transformers.Trainer` with the few things that exactness and this batch contract need.
+
+* The training loader draws `(epoch, index)` pairs from `EpochIndexSampler`, and every loader has its own
+  `torch.Generator`: without one a loader draws its base seed from the global generator, which shifts dropout after a
+  resume.
+* `sample_ids` are dropped before the model, columns are never removed, and predictions are the logits alone.
+* Named loss terms are averaged over the logging window and over processes.
+* Text encoder and the rest have their own learning rates.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from transformers import Trainer
+
+from modeling_hfr_ame.training.arguments import SentimentTrainingArguments
+from modeling_hfr_ame.training.callbacks import SamplerEpoch, TrainingProgress
+from modeling_hfr_ame.training.optimization import parameter_groups
+from modeling_hfr_ame.training.sampling import EpochIndexSampler
+
+
+class WithoutSampleIds:
+    """A collator that drops `sample_ids`, which are text for reports and no model input.
+
+    Args:
+        collator: Turns a list of samples into a batch.
+    """
+
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+
+    def __call__(self, samples: list[Any]) -> dict[str, Any]:
+        """Collates and drops.
+
+        Args:
+            samples: Encoded samples.
+
+        Returns:
+            The batch contract without `sample_ids`.
+        """
+        return {name: value for name, value in self.collator(samples).items() if name != "sample_ids"}
+
+
+class SentimentTrainer(Trainer):
+    """The training loop of every model in this package.
+
+    Args:
+        model: A model that takes the batch contract and returns its complete training loss.
+        args: Training arguments.
+        data_collator: Turns a list of samples into a batch; may emit `sample_ids`.
+        train_dataset: Accepts `(epoch, index)` pairs; None for evaluation only.
+        **kwargs: As for `transformers.Trainer`.
+
+    Raises:
+        ConfigError: If the training split holds fewer rows than one global batch.
+    """
+
+    args: SentimentTrainingArguments
+    optimizer: Any
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: SentimentTrainingArguments,
+        data_collator: Any,
+        train_dataset: Dataset[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            model=model, args=args, data_collator=WithoutSampleIds(data_collator), train_dataset=train_dataset, **kwargs
+        )
+        # With True (a forward that takes **kwargs) Trainer would scale a mean loss by the number of processes.
+        self.model_accepts_loss_kwargs = False
+        self._gives_losses = "output_losses" in inspect.signature(model.forward).parameters
+        self._loss_sums: dict[str, torch.Tensor] = {}
+        self._num_loss_batches = 0
+        self.train_sampler: EpochIndexSampler | None = None
+        if train_dataset is not None:
+            num_rows = len(train_dataset)  # type: ignore[arg-type]
+            self.train_sampler = EpochIndexSampler(num_rows, args.seed, args.global_batch_size)
+            self.add_callback(SamplerEpoch(self.train_sampler))
+        self.add_callback(TrainingProgress())
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Builds the loader of `(epoch, index)` pairs, sharded over processes by Accelerate.
+
+        Returns:
+            A loader of this process's share of each global batch.
+        """
+        assert self.train_dataset is not None
+        assert self.train_sampler is not None
+        return self._make_loader(self.train_dataset, self.train_sampler, self._train_batch_size)
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset[Any] | None = None) -> DataLoader[Any]:
+        """Builds a loader in dataset order.
+
+        Args:
+            eval_dataset: A dataset, the name of one in `eval_dataset`, or None for the one given at construction.
+
+        Returns:
+            The loader.
+        """
+        dataset: Any = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        dataset = self.eval_dataset if dataset is None else dataset
+        return self._make_loader(dataset, SequentialSampler(dataset), self.args.eval_batch_size)
+
+    def get_test_dataloader(self, test_dataset: Dataset[Any]) -> DataLoader[Any]:
+        """Builds a loader in dataset order, as for evaluation.
+
+        Args:
+            test_dataset: A dataset.
+
+        Returns:
+            The loader.
+        """
+        return self.get_eval_dataloader(test_dataset)
+
+    def _make_loader(self, dataset: Dataset[Any], sampler: Sampler[Any], batch_size: int) -> DataLoader[Any]:
+        num_workers = self.args.dataloader_num_workers
+        loader = DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=num_workers,
+            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+            persistent_workers=self.args.dataloader_persistent_workers and num_workers > 0,
+            prefetch_factor=self.args.dataloader_prefetch_factor if num_workers > 0 else None,
+            generator=torch.Generator().manual_seed(self.args.seed),
+        )
+        return self.accelerator.prepare(loader)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Creates the optimiser with its learning rate and weight decay groups.
+
+        Args:
+            model: The model to optimise; None for the trainer's own.
+
+        Returns:
+            The optimiser.
+        """
+        if self.optimizer is None:
+            target = self.model if model is None else model
+            groups = parameter_groups(
+                target,
+                learning_rate=self.args.learning_rate,
+                text_learning_rate=self.args.text_learning_rate,
+                weight_decay=self.args.weight_decay,
+            )
+            optimizer_class, optimizer_kwargs = self.get_optimizer_cls_and_kwargs(self.args, target)
+            self.optimizer = optimizer_class(groups, **optimizer_kwargs)
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Runs the model and notes its named loss terms while training.
+
+        Args:
+            model: The (wrapped) model.
+            inputs: The batch.
+            return_outputs: Whether to return the outputs too.
+            num_items_in_batch: Not used; every model's loss is a mean over its batch.
+
+        Returns:
+            The loss (), or the loss and the model's outputs.
+        """
+        if model.training and self._gives_losses:
+            inputs = {**inputs, "output_losses": True}
+        outputs = model(**inputs)
+        losses = outputs.get("losses") if model.training else None
+        if losses:
+            for name, value in losses.items():
+                previous = self._loss_sums.get(name)
+                detached = torch.as_tensor(value, dtype=torch.float32, device=outputs["loss"].device).detach()
+                self._loss_sums[name] = detached if previous is None else previous + detached
+            self._num_loss_batches += 1
+        loss = outputs["loss"]
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """Predicts one batch.
+
+        Args:
+            model: The model in eval mode.
+            inputs: The batch, with `labels`.
+            prediction_loss_only: Whether to leave out logits and labels.
+            ignore_keys: Not used; logits are the only prediction.
+
+        Returns:
+            Loss (), logits (B, 1) as float32 and labels (B,).
+        """
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        loss = loss.detach().float()
+        if prediction_loss_only:
+            return loss, None, None
+        return loss, outputs["logits"].detach().float(), inputs["labels"].detach()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the mean of each named loss term since the last training log.
+
+        Args:
+            logs: What `Trainer` logs.
+            start_time: Passed on.
+        """
+        if "loss" in logs and self._loss_sums:
+            names = sorted(self._loss_sums)
+            means = torch.stack([self._loss_sums[name] for name in names]) / self._num_loss_batches
+            means = self.accelerator.reduce(means, reduction="mean")
+            logs = logs | {f"loss_{name}": value for name, value in zip(names, means.tolist(), strict=True)}
+            self._loss_sums = {}
+            self._num_loss_batches = 0
+        super().log(logs, start_time)
