@@ -153,6 +153,8 @@ class HfrAmeConfig(PreTrainedConfig):
         num_fusion_layers: Transformer layers of the fusion block.
         task_loss: `l1`, `huber` or `mse`.
         band_loss: `relative` (each band's error divided by its energy), `plain`, or `off`.
+        band_loss_trains: `restoration`: the band loss does not reach the encoders through the part of the features that
+            restoration passes on; `all`: it does, and may teach them to forget what corruption destroys.
         loss_bands: Number of bands in the band loss. None: `num_bands`.
         band_weight: Weight of the band loss.
         band_ramp: Share of training over which `band_weight` rises linearly from 0.
@@ -214,8 +216,9 @@ class HfrAmeConfig(PreTrainedConfig):
 
     task_loss: Literal["l1", "huber", "mse"] = "l1"
     band_loss: Literal["relative", "plain", "off"] = "relative"
+    band_loss_trains: Literal["restoration", "all"] = "restoration"
     loss_bands: int | None = None
-    band_weight: float | int = 0.5
+    band_weight: float | int = 2.0
     band_ramp: float | int = 0.05
     anchor_weight: float | int = 0.1
     severity_weight: float | int = 0.1

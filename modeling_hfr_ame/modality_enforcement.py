@@ -25,18 +25,25 @@ def band_energies(bands: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 class EnforcementOutput(nn.Module):
-    """H = X̂ + MLP([X̂ ; E]): the restored states enforced by their re-weighted bands."""
+    """H = X̂ + MLP([X̂ ; E ; o]): the restored states enforced by their re-weighted bands.
+
+    The observed flag o lets what follows tell received evidence from restored evidence at each step.
+    """
 
     def __init__(self, config: HfrAmeConfig) -> None:
         super().__init__()
-        self.hidden = nn.Linear(2 * config.hidden_size, config.hidden_size)
+        self.use_observed = config.use_observed
+        self.hidden = nn.Linear(2 * config.hidden_size + int(config.use_observed), config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, restored: torch.Tensor, integrated: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Maps two (B, L, D) sequences and a (B, L) mask to (B, L, D)."""
-        hidden = nn.functional.gelu(self.hidden(torch.cat([restored, integrated], dim=-1)))
-        return (restored + self.output(self.dropout(hidden))) * mask.unsqueeze(-1)
+    def forward(self, restored: torch.Tensor, integrated: torch.Tensor, features: ModalityFeatures) -> torch.Tensor:
+        """Maps two (B, L, D) sequences to (B, L, D), zero at padding."""
+        parts = [restored, integrated]
+        if self.use_observed:
+            parts.append(features.observed.unsqueeze(-1).to(restored.dtype))
+        hidden = nn.functional.gelu(self.hidden(torch.cat(parts, dim=-1)))
+        return (restored + self.output(self.dropout(hidden))) * features.mask.unsqueeze(-1)
 
 
 class ModalityEnforcement(nn.Module):
@@ -94,7 +101,7 @@ class ModalityEnforcement(nn.Module):
 
         Args:
             bands: Restored bands, (K, B, L, D) per modality.
-            features: Masks of the same modalities.
+            features: Masks and observed flags of the same modalities.
             severity: (B, 3).
 
         Returns:
@@ -114,7 +121,7 @@ class ModalityEnforcement(nn.Module):
         enforced = {}
         for name in self.names:
             integrated = (gates[name].transpose(0, 1).unsqueeze(2) * bands[name]).sum(0)
-            enforced[name] = self.outputs[name](bands[name].sum(0), integrated, features[name].mask)
+            enforced[name] = self.outputs[name](bands[name].sum(0), integrated, features[name])
         return enforced, torch.stack([gates[name] for name in self.names], dim=1)
 
 

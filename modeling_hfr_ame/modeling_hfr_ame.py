@@ -34,7 +34,6 @@ from .modality_inputs import ModalityInput, ModalityReader, content_mask, conten
 from .modeling_outputs import SentimentOutput
 from .training_loss import restoration_losses, severity_term, weighted_sum
 
-
 _ALIGNMENT_BYTES = 64
 
 
@@ -96,7 +95,6 @@ class HfrAmePreTrainedModel(PreTrainedModel):
                 init.normal_(module.modality_embedding, std=std)
             if module.uses_code:
                 init.normal_(module.band_embedding, std=std)
-
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:

@@ -60,7 +60,11 @@ def restoration_losses(
         item = features[name]
         whole = restored[name].sum(0)
         if config.band_loss != "off":
-            found, wanted = _loss_bands(config, item, restored[name], target)
+            # What the encoder passes on unchanged gets no gradient: it would lower the error by forgetting the detail.
+            judged = restored[name]
+            if config.band_loss_trains == "restoration":
+                judged = judged - item.bands + item.bands.detach()
+            found, wanted = _loss_bands(config, item, judged, target)
             terms["band"].append(band_loss(found, wanted, target.mask, config.band_loss == "relative"))
         if config.anchor_weight > 0:
             terms["anchor"].append(masked_smooth_l1(anchors[name](whole), target.raw, target.mask))

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -53,4 +54,14 @@ def prepare(
             exclude_videos=tuple(exclude_video),
             overwrite=overwrite,
         )
+    _echo_summary(data.read_manifest(folder))
     typer.echo(f"stored dataset: {folder}")
+
+
+def _echo_summary(manifest: dict[str, Any]) -> None:
+    """Says how many rows of each split have which modality, and how many clips failed."""
+    for split, counts in manifest["counts"].items():
+        present = ", ".join(f"{name} {number}" for name, number in counts["present"].items())
+        typer.echo(f"{split}: {counts['rows']} rows ({present})")
+    if manifest.get("failed"):
+        typer.echo(f"{len(manifest['failed'])} clips failed; manifest.json lists them with reasons", err=True)

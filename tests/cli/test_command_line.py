@@ -49,6 +49,8 @@ def replace_room(monkeypatch: pytest.MonkeyPatch) -> ReplaceRoom:
 
         module = ModuleType(f"modeling_hfr_ame.{room}")
         module.__path__ = []
+        counts = {"test": {"rows": 3, "present": {"text": 3, "audio": 1, "vision": 1}}}
+        module.read_manifest = lambda folder: {"counts": counts, "failed": [{"clip": "a_1"}]}
         for function in functions:
             setattr(module, function, partial(record, function) if len(functions) > 1 else record)
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -225,7 +227,8 @@ def test_prepare_clips_reach_the_builder(replace_room: ReplaceRoom) -> None:
         *("--audio-hz", "20", "--exclude-video", "a", "--exclude-video", "b"),
     )
     assert result.exit_code == 0
-    assert result.stdout == "stored dataset: recorded\n"
+    assert result.stdout == "test: 3 rows (text 3, audio 1, vision 1)\nstored dataset: recorded\n"
+    assert result.stderr == "1 clips failed; manifest.json lists them with reasons\n"
     [(args, options)] = calls
     assert args == (Path("clips"), Path("l.csv"), Path("o"))
     assert options["workers"] == 3
