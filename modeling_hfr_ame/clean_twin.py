@@ -62,6 +62,9 @@ def clean_target(
         mask: (B, Lc) bool valid prefix of the twin.
         received: (B, L) bool valid prefix of the received sequence.
         index: (B, L) step of the twin behind each received step, negative for none. None: same steps.
+
+    Returns:
+        The twin on L steps, zero at steps without a clean counterpart.
     """
     if index is not None:
         inside = (index >= 0) & (index < mask.sum(-1, keepdim=True))

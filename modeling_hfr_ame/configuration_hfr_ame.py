@@ -139,7 +139,7 @@ class HfrAmeConfig(PreTrainedConfig):
         condition_on: `others`, or `self` (ablation without cross-modal information).
         share_unet: One FM-UNet per `modality` for all bands, one per modality and band (`none`), or one for `all`.
         severity: `predicted`, `none`, or `oracle` (analysis only: the batch must carry the true severity).
-        use_observed: Whether the UNet sees which steps were observed.
+        use_observed: Whether the UNet and the enforcement output see which steps were observed.
         teacher_forcing_prob: Probability at the start of training that a condition uses clean lower bands; falls
             to 0 over the first 20 % of training.
         ame: `gate` (per band and channel), `scalar` (per band), `uniform` (all gates 1), `authors_public` (the

@@ -103,7 +103,7 @@ def _haar_matrix(length: int) -> tuple[torch.Tensor, torch.Tensor]:
         row[start:middle] = math.sqrt(right / (left * (left + right)))
         row[middle:end] = -math.sqrt(left / (right * (left + right)))
         rows.append(row)
-        frequency.append(min(1.0, 1 / (end - start)) * (length > 1))
+        frequency.append(1 / (end - start))
         stretches += [(start, middle), (middle, end)]
     return torch.stack(rows).to(torch.float32), torch.tensor(frequency)
 
@@ -129,7 +129,7 @@ def orthonormal_bases(lengths: torch.Tensor, size: int, transform: str = "dct") 
         lengths: (B,) int64 valid lengths n, 0 ≤ n ≤ size.
         size: Padded length L.
         transform: `dct` (DCT-II), `fft` (real Fourier basis: constant, then cosine and sine of each harmonic) or
-        `haar`.
+            `haar`.
 
     Returns:
         basis: (B, L, L) float32; row k is the k-th basis vector; rows and columns at or beyond n are zero.
@@ -180,14 +180,10 @@ class BandAnalysis:
         spectrum = self.spectrum(states)
         return torch.stack([self._synthesise(self._weight(band) * spectrum) for band in range(len(self.weights))])
 
-    def with_bands(self, edges: tuple[float, ...], softness: float, frequency: torch.Tensor) -> "BandAnalysis":
-        """The same basis cut at other edges."""
-        return BandAnalysis(self.basis, band_masks(frequency, edges, softness), self.valid, self.over_time)
-
 
 def analyse_bands(
     valid: torch.Tensor, width: int, edges: tuple[float, ...], softness: float, transform: str, axis: str
-) -> tuple[BandAnalysis, torch.Tensor]:
+) -> BandAnalysis:
     """Builds the band analysis for one modality of a batch.
 
     Args:
@@ -199,10 +195,10 @@ def analyse_bands(
         axis: `time` or `channel`.
 
     Returns:
-        The analysis and the normalised frequencies of its coefficients, (B, L) or (1, D).
+        The analysis: per-sample bases and weights over time, or one basis for the batch over channels.
     """
     if axis == "time":
         basis, frequency = orthonormal_bases(valid.sum(-1), valid.shape[1], transform)
     else:
         basis, frequency = orthonormal_bases(torch.tensor([width], device=valid.device), width, transform)
-    return BandAnalysis(basis, band_masks(frequency, edges, softness), valid, axis == "time"), frequency
+    return BandAnalysis(basis, band_masks(frequency, edges, softness), valid, axis == "time")

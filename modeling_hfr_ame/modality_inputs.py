@@ -28,8 +28,8 @@ class ModalityInput:
     present: torch.Tensor
 
     def frames(self) -> torch.Tensor:
-        """Features with padding and absent rows set to exact zero (also where they hold NaN)."""
-        return torch.where(self.mask.unsqueeze(-1), self.values, torch.zeros((), device=self.values.device))
+        """Features as (B, L, width) float32, exactly zero at padding and in absent rows (also where they hold NaN)."""
+        return torch.where(self.mask.unsqueeze(-1), self.values.float(), torch.zeros((), device=self.values.device))
 
 
 def content_mask(attention_mask: torch.Tensor) -> torch.Tensor:

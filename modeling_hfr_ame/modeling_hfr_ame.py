@@ -47,8 +47,8 @@ class HfrAmeModelOutput(ModelOutput):
         features: Per modality the encoded `ModalityFeatures`.
         restored: Per modality the restored bands, (K, B, L, D).
         gates: (B, M, K, D).
-        hidden_states: States after each fusion layer, on request.
-        attentions: Fusion attention weights, on request.
+        hidden_states: Input of the first fusion layer and the states after each, (B, S, F) each; on request.
+        attentions: Fusion attention weights, (B, H, S, S) each; on request, with eager attention only.
     """
 
     # Any: a ModelOutput's fields need defaults, but the model always fills the first five.
@@ -175,6 +175,10 @@ class HfrAmeModel(HfrAmePreTrainedModel):
     ) -> tuple[dict[str, ModalityFeatures], torch.Tensor | None, torch.Tensor | None]:
         """Encodes received inputs and splits them into bands.
 
+        Args:
+            inputs: From `ModalityReader.read`.
+            token_type_ids: (B, Lt) for text encoders that use them. None: the encoder's own default.
+
         Returns:
             Features per modality, the (B, H) sentence state (None without text), and the text states (B, Lt, H).
         """
@@ -187,7 +191,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
             else:
                 steps, mask = item.frames(), item.mask
             states = self.encoders[name](steps, mask)
-            analysis, _ = analyse_bands(
+            analysis = analyse_bands(
                 mask,
                 self.config.hidden_size,
                 self._edges,
@@ -218,6 +222,9 @@ class HfrAmeModel(HfrAmePreTrainedModel):
             clean: Clean inputs.
             features: Received features, for their grid.
             text_index: (B, Lt) clean position of each received token, −1 for none. None: same positions.
+
+        Returns:
+            One target per modality in `clean`; all its steps are masked where either side lacks the modality.
         """
         targets = {}
         for name, item in clean.items():
@@ -478,7 +485,9 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
         if clean is None:
             return losses
         if config.clean_task_weight > 0:
-            clean_logits = self.head(self.model(clean, return_dict=True).pooler_output)
+            # What a model with oracle severity is told about intact input.
+            untouched = None if severity is None else torch.zeros_like(severity)
+            clean_logits = self.head(self.model(clean, severity=untouched, return_dict=True).pooler_output)
             losses["clean_task"] = task_loss(clean_logits, labels, config.task_loss)
         if config.band_loss == "off" and config.anchor_weight == 0 and config.spectral_weight == 0:
             return losses

@@ -21,7 +21,8 @@ class SentimentOutput(ModelOutput):
         restored: Per modality a dict with `bands` (K, B, L, D), `input_bands` (K, B, L, D) and `mask` (B, L); only
             with `output_restored`.
         gates: (B, M, K, D) band gates of AME for the M modalities of the config; only with `output_gates`.
-        hidden_states: States after each fusion layer, (B, S, F) each; only with `output_hidden_states`.
+        hidden_states: Input of the first fusion layer and the states after each, (B, S, F) each; only with
+            `output_hidden_states`, and empty with `fusion="concat"`.
         attentions: Fusion attention weights, (B, H, S, S) each; only with `output_attentions` and eager attention.
     """
 

@@ -9,6 +9,8 @@ from .frequency import analyse_bands, band_edges
 from .frequency_restoration import ModalityFeatures
 from .losses import band_loss, masked_smooth_l1, severity_loss, spectral_loss
 
+_MONITOR = "monitor_target_std"
+
 
 def severity_term(
     predicted: torch.Tensor, severity: torch.Tensor, features: dict[str, ModalityFeatures]
@@ -25,7 +27,7 @@ def _loss_bands(
     """Restored and clean bands as the band loss cuts them, which may differ from the network's cut."""
     if config.loss_bands is None or config.loss_bands == config.num_bands:
         return restored, item.analysis.split(target.states)
-    analysis, _ = analyse_bands(
+    analysis = analyse_bands(
         item.mask,
         config.hidden_size,
         band_edges(config.loss_bands, config.band_layout),
@@ -34,6 +36,15 @@ def _loss_bands(
         config.freq_axis,
     )
     return analysis.split(restored.sum(0)), analysis.split(target.states)
+
+
+def _spread(target: CleanTarget) -> torch.Tensor:
+    """Standard deviation of the clean features over valid steps, averaged over channels: a scalar."""
+    weight = target.mask.unsqueeze(-1).to(torch.float32)
+    count = weight.sum().clamp(min=1)
+    states = target.states.float()
+    mean = (states * weight).sum((0, 1)) / count
+    return (((states - mean).square() * weight).sum((0, 1)) / count).sqrt().mean()
 
 
 def restoration_losses(
@@ -53,12 +64,14 @@ def restoration_losses(
         anchors: Linear maps from D to the raw feature widths; empty without the anchor term.
 
     Returns:
-        Unweighted scalars by name.
+        Unweighted scalars by name, and `monitor_target_std`: the spread of the clean features over this process's valid
+        steps, averaged over channels. It is no loss; if it falls towards zero, the encoders have collapsed.
     """
-    terms: dict[str, list[torch.Tensor]] = {"band": [], "anchor": [], "spectral": []}
+    terms: dict[str, list[torch.Tensor]] = {"band": [], "anchor": [], "spectral": [], _MONITOR: []}
     for name, target in targets.items():
         item = features[name]
         whole = restored[name].sum(0)
+        terms[_MONITOR].append(_spread(target))
         if config.band_loss != "off":
             # What the encoder passes on unchanged gets no gradient: it would lower the error by forgetting the detail.
             judged = restored[name]
@@ -78,7 +91,7 @@ def weighted_sum(losses: dict[str, torch.Tensor], config: HfrAmeConfig, progress
     """The complete loss.
 
     Args:
-        losses: Unweighted terms by name.
+        losses: Unweighted terms by name; a name without a weight is a monitor and left out.
         config: Holds the weights.
         progress: Share of training done in [0, 1]; the band term is ramped over the first `band_ramp` of it.
     """
@@ -91,4 +104,4 @@ def weighted_sum(losses: dict[str, torch.Tensor], config: HfrAmeConfig, progress
         "spectral": config.spectral_weight,
         "clean_task": config.clean_task_weight,
     }
-    return torch.stack([weights[name] * term for name, term in losses.items()]).sum()
+    return torch.stack([weights[name] * term for name, term in losses.items() if name in weights]).sum()

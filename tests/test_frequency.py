@@ -83,7 +83,7 @@ def test_hard_bands_of_a_length_hold_the_documented_number_of_coefficients(
 def test_bands_add_up_to_the_signal_and_vanish_at_padding(transform: str, axis: str) -> None:
     states = torch.randn(len(LENGTHS), SIZE, 8, generator=torch.Generator().manual_seed(0))
     valid = valid_mask(LENGTHS, SIZE)
-    analysis, _ = analyse_bands(valid, 8, band_edges(3), 0.05, transform, axis)
+    analysis = analyse_bands(valid, 8, band_edges(3), 0.05, transform, axis)
     bands = analysis.split(states)
     torch.testing.assert_close(bands.sum(0), states * valid.unsqueeze(-1), atol=5e-6, rtol=0)
     assert not bands.masked_select(~valid[None, :, :, None]).any()
@@ -92,7 +92,7 @@ def test_bands_add_up_to_the_signal_and_vanish_at_padding(transform: str, axis: 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_hard_bands_are_orthogonal_and_projection_is_idempotent(transform: str) -> None:
     states = torch.randn(len(LENGTHS), SIZE, 8, generator=torch.Generator().manual_seed(0))
-    analysis, _ = analyse_bands(valid_mask(LENGTHS, SIZE), 8, band_edges(3), 0.0, transform, "time")
+    analysis = analyse_bands(valid_mask(LENGTHS, SIZE), 8, band_edges(3), 0.0, transform, "time")
     bands = analysis.split(states)
     gram = torch.einsum("kbld,jbld->bkj", bands, bands)
     off_diagonal = gram - torch.diag_embed(torch.diagonal(gram, dim1=1, dim2=2))
@@ -104,14 +104,14 @@ def test_hard_bands_are_orthogonal_and_projection_is_idempotent(transform: str) 
 def test_slow_cosine_lands_in_the_low_band_and_fast_one_in_the_high_band() -> None:
     time = torch.arange(32) + 0.5
     slow, fast = torch.cos(math.pi * 2 * time / 32), torch.cos(math.pi * 25 * time / 32)
-    analysis, _ = analyse_bands(torch.ones(1, 32, dtype=torch.bool), 1, band_edges(3), 0.0, "dct", "time")
+    analysis = analyse_bands(torch.ones(1, 32, dtype=torch.bool), 1, band_edges(3), 0.0, "dct", "time")
     energy = analysis.split((slow + fast).view(1, 32, 1)).square().sum((1, 2, 3))
     torch.testing.assert_close(energy, torch.tensor([16.0, 0.0, 16.0]), atol=1e-4, rtol=0)
 
 
 def test_analysis_under_autocast_stays_float32() -> None:
     states = torch.randn(2, 10, 4)
-    analysis, _ = analyse_bands(valid_mask(torch.tensor([10, 4]), 10), 4, band_edges(3), 0.05, "dct", "time")
+    analysis = analyse_bands(valid_mask(torch.tensor([10, 4]), 10), 4, band_edges(3), 0.05, "dct", "time")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         bands = analysis.split(states.bfloat16())
     assert bands.dtype == torch.float32

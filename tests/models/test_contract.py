@@ -198,6 +198,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(build: Builder) -> None
     checkpointed = copy.deepcopy(model)
     checkpointed.zero_grad()
     checkpointed.activation_checkpointing_enable()
+    assert checkpointed.is_gradient_checkpointing
     checkpointed(**batch).loss.backward()
     for name, p in checkpointed.named_parameters():
         torch.testing.assert_close(p.grad, plain[name], atol=1e-6, rtol=1e-4, msg=name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 
-from modeling_hfr_ame import ConfigError, HfrAmeConfig, InputError
+from modeling_hfr_ame import ConfigError, HfrAmeConfig, HfrAmeForSentiment, InputError
 from modeling_hfr_ame.losses import band_loss, global_mean, masked_smooth_l1
 from tests.models.model_fixtures import UNKNOWN_ID, build_hfr_ame, random_batch, shake, tiny_config
 
@@ -39,9 +39,11 @@ ABLATIONS: list[dict[str, Any]] = [
     {"use_observed": False},
     {"band_loss": "plain"},
     {"band_loss": "off"},
+    {"band_loss_trains": "all"},
     {"anchor_weight": 0.0},
     {"spectral_weight": 0.1},
     {"clean_task_weight": 0.5},
+    {"clean_task_weight": 0.5, "severity": "oracle"},
     {"detach_lower": True},
     {"teacher_forcing_prob": 1.0},
     {"ame": "scalar"},
@@ -248,7 +250,8 @@ def test_relative_band_loss_of_unrestored_zeros_is_one_per_band() -> None:
 def test_losses_over_no_valid_step_are_zero() -> None:
     empty = torch.zeros(2, 6, dtype=torch.bool)
     values = torch.randn(2, 6, 4)
-    assert band_loss(values.expand(3, -1, -1, -1), values.expand(3, -1, -1, -1), empty, relative=True) == 0
+    for relative in (True, False):
+        assert band_loss(values.expand(3, -1, -1, -1), -values.expand(3, -1, -1, -1), empty, relative) == 0
     assert masked_smooth_l1(values, -values, empty) == 0
     assert global_mean(torch.tensor(0.0), torch.tensor(0.0)) == 0
 
@@ -266,8 +269,6 @@ def test_gates_lie_between_zero_and_two() -> None:
 
 
 def test_default_sizes_are_near_the_documented_budget() -> None:
-    from modeling_hfr_ame import HfrAmeForSentiment
-
     model = HfrAmeForSentiment(HfrAmeConfig())
     restoration = sum(p.numel() for p in model.model.restoration.parameters())
     enforcement = sum(p.numel() for p in model.model.enforcement.parameters())
@@ -305,3 +306,28 @@ def test_config_round_trip_keeps_every_field(tmp_path: Any) -> None:
     config = tiny_config(num_bands=4, hfr_order="parallel", label_range=(-1, 1), metric_scheme="sims")
     config.save_pretrained(tmp_path)
     assert HfrAmeConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
+
+
+def test_target_spread_is_monitored_and_is_no_loss() -> None:
+    model = shake(build_hfr_ame(dropout=0.0)).train()
+    batch = random_batch(LENGTHS, training=True)
+    output = model(**batch, output_losses=True)
+    twin = {f"clean_{name}": value for name, value in random_batch(LENGTHS).items()}
+    features, _, _ = model.model.encode(model.reader.read(random_batch(LENGTHS)))
+    targets = model.model.encode_clean(model.reader.read(twin, "clean_"), features)
+    spreads = [target.states[target.mask].std(0, correction=0).mean() for target in targets.values()]
+    torch.testing.assert_close(output.losses["monitor_target_std"], torch.stack(spreads).mean())
+    weights = {"task": 1.0, "severity": 0.1, "band": 2.0, "anchor": 0.1}
+    expected = sum(weight * output.losses[name] for name, weight in weights.items())
+    torch.testing.assert_close(output.loss, expected)
+
+
+@pytest.mark.parametrize(("trains", "reaches"), [("restoration", False), ("all", True)])
+def test_band_loss_reaches_the_encoders_only_if_it_is_asked_to(trains: str, reaches: bool) -> None:
+    model = build_hfr_ame(band_loss_trains=trains, dropout=0.0).train()
+    batch = random_batch(LENGTHS, training=True)
+    batch["audio_values"] = torch.zeros_like(batch["audio_values"])
+    output = model(**batch, output_losses=True)
+    output.losses["band"].backward()
+    gradient = model.model.encoders["audio"].projection.bias.grad
+    assert (gradient is not None and bool(gradient.abs().sum() > 0)) == reaches
