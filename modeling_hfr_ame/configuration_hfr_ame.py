@@ -132,7 +132,8 @@ class HfrAmeConfig(PreTrainedConfig):
         num_bands: Number K of frequency bands in the network.
         band_layout: `octave` (each band about twice as wide as the one below) or `uniform`.
         band_edges: Explicit inner edges in (0, 1), ascending, K − 1 of them. None: from `band_layout`.
-        band_softness: Half-width of the cross-fade between two bands in normalised frequency; 0 = hard bands.
+        band_softness: Half-width of the cross-fade between two bands in normalised frequency; 0 = hard bands. Where it
+            exceeds an edge (six octave bands start at 1/64), part of the constant leaves the lowest band.
         transform: `dct`, `fft` (real Fourier basis) or `haar` (unbalanced Haar wavelets).
         freq_axis: `time`, or `channel` as in the related public AME module.
         condition: How the other modalities enter: cross-attention and FiLM code, one of them, or `none`.
@@ -233,6 +234,12 @@ class HfrAmeConfig(PreTrainedConfig):
         if self.problem_type is None:  # type: ignore[has-type]
             self.problem_type = "regression"
         super().__post_init__(**kwargs)
+        # The library would run these, too, but wrap what they raise.
+        self.validate_modalities()
+        self.validate_bands()
+        self.validate_label_range()
+        self.validate_widths()
+        self.validate_rates()
 
     @property
     def modality_names(self) -> tuple[str, ...]:
@@ -293,6 +300,13 @@ class HfrAmeConfig(PreTrainedConfig):
                 raise ConfigError(
                     f"{name} must be a positive multiple of num_attention_heads ({heads}); found {width}; change one"
                 )
+        if self.hidden_size % 2:
+            raise ConfigError(
+                f"hidden_size must be even (half sines, half cosines); found {self.hidden_size}; change it"
+            )
+        for name in ("condition_size", "ame_hidden_size", "ame_sequence_length", "num_fusion_layers", "position_scale"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive; found {getattr(self, name)}; see the docstring's default")
         if len(self.unet_channels) < 1:
             raise ConfigError("unet_channels must hold at least one width; found none; the default is (64, 96, 128)")
 

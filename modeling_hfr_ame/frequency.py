@@ -103,7 +103,7 @@ def _haar_matrix(length: int) -> tuple[torch.Tensor, torch.Tensor]:
         row[start:middle] = math.sqrt(right / (left * (left + right)))
         row[middle:end] = -math.sqrt(left / (right * (left + right)))
         rows.append(row)
-        frequency.append(1 / (end - start))
+        frequency.append(2 / (end - start))  # one cycle per stretch, on the scale of the other two bases
         stretches += [(start, middle), (middle, end)]
     return torch.stack(rows).to(torch.float32), torch.tensor(frequency)
 
@@ -134,7 +134,7 @@ def orthonormal_bases(lengths: torch.Tensor, size: int, transform: str = "dct") 
     Returns:
         basis: (B, L, L) float32; row k is the k-th basis vector; rows and columns at or beyond n are zero.
         frequency: (B, L) float32 normalised frequency of each row in [0, 1]: k / n for the DCT, 2j / n for harmonic j,
-            one over the stretch's length for a Haar wavelet.
+            2 / s for a Haar wavelet over s steps.
     """
     basis, frequency = _BASES[transform](lengths, size)
     valid = torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)

@@ -157,8 +157,9 @@ class PublicBandEnhancement(nn.Module):
         width = states.shape[-1]
         basis, frequency = orthonormal_bases(torch.tensor([width], device=states.device), width, "fft")
         weights = band_masks(frequency[0], band_edges(self.config.num_bands, "uniform"), 0.0)
-        spectrum = states.float() @ basis[0].T
-        return torch.stack([(spectrum * weight) @ basis[0] for weight in weights])
+        with torch.autocast(states.device.type, enabled=False):
+            spectrum = states.float() @ basis[0].T
+            return torch.stack([(spectrum * weight) @ basis[0] for weight in weights])
 
     def forward(
         self, bands: dict[str, torch.Tensor], features: dict[str, ModalityFeatures], severity: torch.Tensor

@@ -169,12 +169,19 @@ class ModalityReader:
                 "build the batch with HfrAmeProcessor"
             )
         batch_size, device = given[0].shape[0], given[0].device
-        modality_mask = batch.get("modality_mask")
-        if modality_mask is not None and modality_mask.shape != (batch_size, 3):
-            raise InputError(
-                f"modality_mask must be (batch, 3) for text, audio, vision; found {tuple(modality_mask.shape)} in a "
-                f"batch of {batch_size}; build batches with HfrAmeProcessor.pad"
-            )
+        for name, shape in (
+            ("modality_mask", (batch_size, 3)),
+            ("severity", (batch_size, 3)),
+            ("labels", (batch_size,)),
+        ):
+            tensor = batch.get(name)
+            if tensor is not None and tensor.shape != shape:
+                raise InputError(
+                    f"{name} must have shape {shape} in a batch of {batch_size}; found {tuple(tensor.shape)}; build "
+                    "batches with HfrAmeProcessor.pad"
+                )
+        # The clean twin also holds what corruption removed; its own masks say what is there.
+        modality_mask = None if prefix else batch.get("modality_mask")
         inputs = {}
         for column, name in enumerate(MODALITIES):
             if name not in self.config.modality_names:
@@ -200,7 +207,7 @@ class ModalityReader:
         labels, severity = batch.get("labels"), batch.get("severity")
         if training_inputs and labels is not None:
             flags["label:"] = ~((labels >= low) & (labels <= high)).all()
-        if training_inputs and severity is not None and self.config.severity == "oracle":
+        if training_inputs and severity is not None and self.config.severity != "none":
             flags["severity:"] = ~((severity >= 0) & (severity <= 1)).all()
         for flag, raised in _flag_report(flags).items():
             if raised:

@@ -71,6 +71,16 @@ class HfrAmePreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
     _no_split_modules: ClassVar[list[str]] = ["FMUNet", "TransformerLayer"]
+    # Bands, gates and losses need float32; a model loaded in half precision keeps only its text encoder there.
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = [
+        "encoders",
+        "severity_heads",
+        "restoration",
+        "enforcement",
+        "fusion",
+        "head",
+        "anchors",
+    ]
     _supports_sdpa = True
     _supports_attention_backend = True
     _can_record_outputs: ClassVar[dict[str, OutputRecorder]] = {
@@ -160,7 +170,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         mask[:, 0] |= ~item.present
         kwargs = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         states = self.text_model(input_ids=item.values, attention_mask=mask.long(), **kwargs).last_hidden_state
-        return states * item.present.view(-1, 1, 1)
+        return states.float() * item.present.view(-1, 1, 1)
 
     def _observed(self, name: str, item: ModalityInput, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if name == "text" and not item.values.is_floating_point():
@@ -381,7 +391,8 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
             "vision_values": vision_values,
             "vision_mask": vision_mask,
             "modality_mask": modality_mask,
-            "severity": severity,
+            # A true severity is a training input; only the oracle analysis reads it in eval mode.
+            "severity": severity if self.training or self.config.severity == "oracle" else None,
             "labels": labels,
         }
         clean = {
@@ -392,7 +403,6 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
             "clean_audio_mask": clean_audio_mask,
             "clean_vision_values": clean_vision_values,
             "clean_vision_mask": clean_vision_mask,
-            "modality_mask": modality_mask,
         }
         inputs = self.reader.read(received)
         clean_inputs = self._read_clean(clean) if self.training and labels is not None else None

@@ -104,6 +104,13 @@ def test_label_out_of_range_raises(model: PreTrainedModel, label: float) -> None
         model(**random_batch([(9, 12, 6)]), labels=torch.tensor([label]))
 
 
+@pytest.mark.parametrize(("name", "shape"), [("labels", (1, 1)), ("severity", (1, 2)), ("modality_mask", (1, 2))])
+def test_wrong_shape_of_a_row_wise_input_raises(build: Builder, name: str, shape: tuple[int, ...]) -> None:
+    batch = random_batch([(9, 12, 6)], training=True) | {name: torch.ones(shape)}
+    with pytest.raises(InputError, match=rf"{name} must have shape .* in a batch of 1; found"):
+        build().train()(**batch)
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_very_short_sequences_give_finite_output_and_gradient(build: Builder, length: int) -> None:
     model = shake(build()).train()
@@ -198,7 +205,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(build: Builder) -> None
     checkpointed = copy.deepcopy(model)
     checkpointed.zero_grad()
     checkpointed.activation_checkpointing_enable()
-    assert checkpointed.is_gradient_checkpointing
+    assert checkpointed.is_activation_checkpointing
     checkpointed(**batch).loss.backward()
     for name, p in checkpointed.named_parameters():
         torch.testing.assert_close(p.grad, plain[name], atol=1e-6, rtol=1e-4, msg=name)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from modeling_hfr_ame import ConfigError, HfrAmeConfig, HfrAmeForSentiment, InputError
 from modeling_hfr_ame.losses import band_loss, global_mean, masked_smooth_l1
@@ -285,13 +284,18 @@ def test_default_sizes_are_near_the_documented_budget() -> None:
         ({"band_softness": 0.7}, r"band_softness must lie in \[0, 0.5\); found 0.7"),
         ({"label_range": (3, -3)}, r"label_range must be two ascending numbers; found \[3, -3\]"),
         ({"hidden_size": 15}, r"hidden_size must be a positive multiple of num_attention_heads \(2\); found 15"),
+        (
+            {"hidden_size": 18, "num_attention_heads": 1, "unet_channels": (3,), "condition_size": 0},
+            "condition_size must be positive; found 0",
+        ),
+        ({"hidden_size": 15, "num_attention_heads": 1}, "hidden_size must be even .*; found 15"),
         ({"unet_channels": ()}, "unet_channels must hold at least one width; found none"),
         ({"dropout": 1.5}, r"dropout must lie in \[0, 1\]; found 1.5"),
         ({"band_weight": -1.0}, "band_weight must not be negative; found -1.0"),
     ],
 )
 def test_config_value_out_of_its_rule_raises(overrides: dict[str, Any], message: str) -> None:
-    with pytest.raises(StrictDataclassClassValidationError, match=message):
+    with pytest.raises(ConfigError, match=message):
         tiny_config(**overrides)
 
 
@@ -331,3 +335,26 @@ def test_band_loss_reaches_the_encoders_only_if_it_is_asked_to(trains: str, reac
     output.losses["band"].backward()
     gradient = model.model.encoders["audio"].projection.bias.grad
     assert (gradient is not None and bool(gradient.abs().sum() > 0)) == reaches
+
+
+def test_clean_twin_holds_modalities_that_corruption_removed() -> None:
+    model = shake(build_hfr_ame(clean_task_weight=1.0, dropout=0.0)).train()
+    batch = random_batch(LENGTHS, training=True)
+    batch["audio_mask"] = torch.zeros_like(batch["audio_mask"])
+    batch["modality_mask"][:, 1] = False
+    torch.manual_seed(0)
+    before = model(**batch, output_losses=True).losses["clean_task"]
+    batch["clean_audio_values"] = -batch["clean_audio_values"]
+    torch.manual_seed(0)
+    assert not torch.equal(before, model(**batch, output_losses=True).losses["clean_task"])
+
+
+def test_model_loaded_in_half_precision_keeps_its_own_modules_in_float32(tmp_path: Any) -> None:
+    model = shake(build_hfr_ame()).eval()
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    kinds = {name.split(".")[1]: p.dtype for name, p in loaded.named_parameters() if name.startswith("model.")}
+    assert kinds.pop("text_model") == torch.bfloat16
+    assert set(kinds.values()) == {torch.float32}
+    batch = random_batch(LENGTHS)
+    torch.testing.assert_close(loaded(**batch).logits.float(), model(**batch).logits, atol=0.05, rtol=0.05)
