@@ -10,14 +10,12 @@ passes through the same encoders without gradient and serves as the target of th
 Shape legend: B batch, L padded time, K bands, D width, M modalities of the model.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultimodalAttention, TransformerLayer, ZeroLinear
@@ -31,34 +29,11 @@ from .fusion import FusionTransformer, RegressionHead, SentimentFusion
 from .losses import task_loss
 from .modality_enforcement import build_enforcement
 from .modality_inputs import ModalityInput, ModalityReader, content_mask, content_steps
-from .modeling_outputs import SentimentOutput
+from .modeling_outputs import HfrAmeModelOutput, SentimentOutput
+from .restoration_quality import restoration_sums
 from .training_loss import restoration_losses, severity_term, weighted_sum
 
 _ALIGNMENT_BYTES = 64
-
-
-@dataclass
-class HfrAmeModelOutput(ModelOutput):
-    """Output of the model without the head.
-
-    Args:
-        pooler_output: (B, F) fused state that the head reads.
-        severity: (B, 3).
-        features: Per modality the encoded `ModalityFeatures`.
-        restored: Per modality the restored bands, (K, B, L, D).
-        gates: (B, M, K, D).
-        hidden_states: Input of the first fusion layer and the states after each, (B, S, F) each; on request.
-        attentions: Fusion attention weights, (B, H, S, S) each; on request, with eager attention only.
-    """
-
-    # Any: a ModelOutput's fields need defaults, but the model always fills the first five.
-    pooler_output: Any = None
-    severity: Any = None
-    features: Any = None
-    restored: Any = None
-    gates: Any = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class HfrAmePreTrainedModel(PreTrainedModel):
@@ -459,19 +434,10 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
         clean = self.reader.read(batch, prefix="clean_")
         output = self.model(inputs, severity=batch.get("severity"), return_dict=True)
         targets = self.model.encode_clean(clean, output.features, batch.get("clean_text_index"))
-        sums = {}
-        for index, (name, target) in enumerate(targets.items()):
-            item = output.features[name]
-            wanted = item.analysis.split(target.states)
-            weight = target.mask.unsqueeze(-1)
-            sums[name] = {
-                "error_before": ((item.bands - wanted).square() * weight).sum((1, 2, 3)),
-                "error_after": ((output.restored[name] - wanted).square() * weight).sum((1, 2, 3)),
-                "energy": (wanted.square() * weight).sum((1, 2, 3)),
-                "gates": (output.gates[:, index].mean(-1) * item.present.unsqueeze(-1)).sum(0),
-                "rows": item.present.sum(),
-            }
-        return sums
+        return {
+            name: restoration_sums(features, output.restored[name], targets[name], output.gates[:, index])
+            for index, (name, features) in enumerate(output.features.items())
+        }
 
     def _read_clean(self, clean: dict[str, torch.Tensor | None]) -> dict[str, ModalityInput] | None:
         given = any(clean[f"clean_{name}"] is not None for name in ("input_ids", "text_states")) or any(

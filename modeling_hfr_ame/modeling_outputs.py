@@ -1,4 +1,4 @@
-"""The output object that every model of the package returns."""
+"""The output object that every model of the package returns, and that of HFR-AME without its head."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,5 +32,29 @@ class SentimentOutput(ModelOutput):
     severity: torch.Tensor | None = None
     restored: dict[str, Any] | None = None
     gates: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class HfrAmeModelOutput(ModelOutput):
+    """Output of the model without the head.
+
+    Args:
+        pooler_output: (B, F) fused state that the head reads.
+        severity: (B, 3).
+        features: Per modality the encoded `ModalityFeatures` (see `frequency_restoration.py`).
+        restored: Per modality the restored bands, (K, B, L, D).
+        gates: (B, M, K, D).
+        hidden_states: Input of the first fusion layer and the states after each, (B, S, F) each; on request.
+        attentions: Fusion attention weights, (B, H, S, S) each; on request, with eager attention only.
+    """
+
+    # Any: a ModelOutput's fields need defaults, but the model always fills the first five.
+    pooler_output: Any = None
+    severity: Any = None
+    features: Any = None
+    restored: Any = None
+    gates: Any = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None

@@ -24,7 +24,7 @@ from modeling_hfr_ame.training.arguments import DEFAULT_SEED
 from modeling_hfr_ame.training.run_record import LOG_FILE
 
 VARIANTS = ("full", "control")
-NUM_EPOCHS = 4
+NUM_EPOCHS = 3
 _POLL_S = 0.5
 _LAUNCH = "import sys; from modeling_hfr_ame.training import main; main(sys.argv[1:])"
 
