@@ -135,7 +135,7 @@ def main() -> None:
         "bf16": args.bf16,
         "parameters_text_encoder": sum(p.numel() for p in model.model.text_model.parameters()),
         "parameters_own": own,
-        "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else platform.machine(),
+        "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else f"CPU, {platform.machine()}",
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "torch": torch.__version__,

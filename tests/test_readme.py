@@ -26,7 +26,7 @@ def python_blocks() -> list[str]:
 
 def save_model_like_the_demo(folder: Path) -> None:
     torch.manual_seed(0)
-    tokenizer = train_wordpiece_tokenizer(["this is rather good and that was not"], vocab_size=60)
+    tokenizer = train_wordpiece_tokenizer(["this is rather good and that was not"], vocab_size=120)
     text = {"model_type": "bert", "vocab_size": len(tokenizer), "hidden_size": 8, "num_hidden_layers": 1}
     text |= {"num_attention_heads": 2, "intermediate_size": 16}
     sizes = {"audio_config": {"feature_size": AUDIO_SIZE}, "vision_config": {"feature_size": VISION_SIZE}}
