@@ -247,10 +247,15 @@ class HfrAmeConfig(PreTrainedConfig):
         return tuple(MODALITY_LETTERS[letter] for letter in self.modalities)
 
     @property
+    def uses_band_loss(self) -> bool:
+        """Whether there is a band loss, and something that it trains."""
+        return self.band_loss != "off" and (self.use_hfr or self.band_loss_trains == "all")
+
+    @property
     def needs_clean_twin(self) -> bool:
         """Whether training reads the uncorrupted twin of the inputs."""
         return (
-            self.band_loss != "off"
+            self.uses_band_loss
             or self.anchor_weight > 0
             or self.spectral_weight > 0
             or self.clean_task_weight > 0

@@ -465,7 +465,7 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
             untouched = None if severity is None else torch.zeros_like(severity)
             clean_logits = self.head(self.model(clean, severity=untouched, return_dict=True).pooler_output)
             losses["clean_task"] = task_loss(clean_logits, labels, config.task_loss)
-        if config.band_loss == "off" and config.anchor_weight == 0 and config.spectral_weight == 0:
+        if not config.uses_band_loss and config.anchor_weight == 0 and config.spectral_weight == 0:
             return losses
         targets = self.model.encode_clean(clean, output.features, text_index)
         return losses | restoration_losses(config, output.features, output.restored, targets, self.anchors)

@@ -72,7 +72,7 @@ def restoration_losses(
         item = features[name]
         whole = restored[name].sum(0)
         terms[_MONITOR].append(_spread(target))
-        if config.band_loss != "off" and (config.use_hfr or config.band_loss_trains == "all"):
+        if config.uses_band_loss:
             # What the encoder passes on unchanged gets no gradient: it would lower the error by forgetting the detail.
             judged = restored[name]
             if config.band_loss_trains == "restoration":
