@@ -140,7 +140,9 @@ class HfrAmeConfig(PreTrainedConfig):
         condition_on: `others`, or `self` (ablation without cross-modal information).
         share_unet: One FM-UNet per `modality` for all bands, one per modality and band (`none`), or one for `all`.
         severity: `predicted`, `none`, or `oracle` (analysis only: the batch must carry the true severity).
-        use_observed: Whether the UNet and the enforcement output see which steps were observed.
+        use_observed: Whether unobserved audio and vision frames are encoded as zeros, and the UNet and the enforcement
+            output see which steps were observed and what was received there.
+        frame_kernel_size: Width in steps, 1 or 3, of the convolution in the audio and vision encoders.
         teacher_forcing_prob: Probability at the start of training that a condition uses clean lower bands; falls
             to 0 over the first 20 % of training.
         ame: `gate` (per band and channel), `scalar` (per band), `uniform` (all gates 1), `authors_public` (the
@@ -183,6 +185,7 @@ class HfrAmeConfig(PreTrainedConfig):
     unk_token_id: int | None = 100
 
     hidden_size: int = 64
+    frame_kernel_size: Literal[1, 3] = 1
     condition_size: int = 64
     unet_channels: list[int] | tuple[int, ...] = (64, 96, 128)
     num_attention_heads: int = 4

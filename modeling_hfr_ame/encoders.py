@@ -40,13 +40,15 @@ class FeatureEncoder(nn.Module):
         in_size: Feature width of the modality (or of the text encoder's states).
         hidden_size: Common width D.
         activation: Whether a GELU follows the linear layer (audio and vision; not for text states).
+        kernel_size: 3, or 1 for a layer per step: then a lost frame leaves the encodings of its neighbours intact.
     """
 
-    def __init__(self, in_size: int, hidden_size: int, activation: bool) -> None:
+    def __init__(self, in_size: int, hidden_size: int, activation: bool, kernel_size: int = 3) -> None:
         super().__init__()
         self.projection = nn.Linear(in_size, hidden_size)
         self.activation = nn.GELU() if activation else nn.Identity()
-        self.convolution = TimeConv(hidden_size, hidden_size)
+        mixing = TimeConv if kernel_size == 3 else nn.Linear
+        self.convolution = mixing(hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -152,7 +152,7 @@ class FMUNet(GradientCheckpointingLayer):
         use_film = config.condition in ("xattn_film", "film")
         use_attention = config.condition in ("xattn_film", "xattn")
         self.use_observed = config.use_observed
-        self.stem = nn.Linear(2 * config.hidden_size + int(config.use_observed), channels[0])
+        self.stem = nn.Linear((3 if config.use_observed else 2) * config.hidden_size + config.use_observed, channels[0])
         self.down_blocks = nn.ModuleList(ResidualBlock(config, width, width, use_film) for width in channels)
         self.down_convs = nn.ModuleList(TimeConv(fine, coarse, stride=2) for fine, coarse in pairwise(channels))
         self.middle = ResidualBlock(config, channels[-1], channels[-1], use_film)
@@ -173,6 +173,7 @@ class FMUNet(GradientCheckpointingLayer):
         self,
         band: torch.Tensor,
         lower: torch.Tensor,
+        received: torch.Tensor,
         observed: torch.Tensor,
         mask: torch.Tensor,
         conditions: Conditions,
@@ -183,6 +184,7 @@ class FMUNet(GradientCheckpointingLayer):
         Args:
             band: (B, L, D) received part Y^(b).
             lower: (B, L, D) restored lower part R^(<b), zeros for the first band.
+            received: (B, L, D) all received bands Y.
             observed: (B, L) observed flags.
             mask: (B, L) bool valid prefix.
             conditions: Condition tokens and code.
@@ -196,7 +198,12 @@ class FMUNet(GradientCheckpointingLayer):
         pad = -length % step
         mask = nn.functional.pad(mask, (0, pad))
         positions = relative_positions(mask, conditions.positions.shape[-1], position_scale)
-        parts = [band, lower] + ([observed.unsqueeze(-1).to(band.dtype)] if self.use_observed else [])
+        parts = [band, lower]
+        if self.use_observed:
+            # What was received at the observed steps and the lower bands don't explain yet: a gap spreads over all
+            # bands, so the band's own part alone can't tell what is known there.
+            seen = observed.unsqueeze(-1).to(band.dtype)
+            parts += [(received - lower) * seen, seen]
         states = nn.functional.pad(torch.cat(parts, dim=-1), (0, 0, 0, pad))
         masks = [mask[:, :: 2**level].unsqueeze(-1) for level in range(len(self.down_blocks))]
         states = self.stem(states) * masks[0]
@@ -323,7 +330,13 @@ class FrequencyRestoration(nn.Module):
             for name, item in features.items():
                 conditions = self._conditions(name, band, features, shown, positions, severity)
                 correction = self._unet(name, band)(
-                    item.bands[band], lower[name], item.observed, item.mask, conditions, self.config.position_scale
+                    item.bands[band],
+                    lower[name],
+                    item.states,
+                    item.observed,
+                    item.mask,
+                    conditions,
+                    self.config.position_scale,
                 )
                 restored[name][band] = item.bands[band] + item.analysis.project(correction, band)
             if parallel:

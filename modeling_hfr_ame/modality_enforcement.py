@@ -25,23 +25,29 @@ def band_energies(bands: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 class EnforcementOutput(nn.Module):
-    """H = X̂ + MLP([X̂ ; E ; o]): the restored states enforced by their re-weighted bands.
+    """H = X̂ + MLP([X̂ ; E ; o·(Y − X̂) ; o]): the restored states enforced by their re-weighted bands.
 
-    The observed flag o lets what follows tell received evidence from restored evidence at each step.
+    The observed flag o lets what follows tell received evidence from restored evidence at each step, and o·(Y − X̂)
+    gives back what restoration changed where something was received. Without HFR it is zero and left out.
     """
 
     def __init__(self, config: HfrAmeConfig) -> None:
         super().__init__()
         self.use_observed = config.use_observed
-        self.hidden = nn.Linear(2 * config.hidden_size + int(config.use_observed), config.hidden_size)
+        self.use_received = config.use_observed and config.use_hfr
+        width = (3 if self.use_received else 2) * config.hidden_size + config.use_observed
+        self.hidden = nn.Linear(width, config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, restored: torch.Tensor, integrated: torch.Tensor, features: ModalityFeatures) -> torch.Tensor:
         """Maps two (B, L, D) sequences to (B, L, D), zero at padding."""
         parts = [restored, integrated]
+        seen = features.observed.unsqueeze(-1).to(restored.dtype)
+        if self.use_received:
+            parts.append((features.states - restored) * seen)
         if self.use_observed:
-            parts.append(features.observed.unsqueeze(-1).to(restored.dtype))
+            parts.append(seen)
         hidden = nn.functional.gelu(self.hidden(torch.cat(parts, dim=-1)))
         return (restored + self.output(self.dropout(hidden))) * features.mask.unsqueeze(-1)
 

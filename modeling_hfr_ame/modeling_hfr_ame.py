@@ -109,7 +109,12 @@ class HfrAmeModel(HfrAmePreTrainedModel):
             "vision": config.vision_config.feature_size,
         }
         self.encoders = nn.ModuleDict(
-            {name: FeatureEncoder(widths[name], config.hidden_size, activation=name != "text") for name in names}
+            {
+                name: FeatureEncoder(widths[name], config.hidden_size, False)
+                if name == "text"
+                else FeatureEncoder(widths[name], config.hidden_size, True, config.frame_kernel_size)
+                for name in names
+            }
         )
         self.severity_heads = nn.ModuleDict(
             {name: SeverityHead(config) for name in names} if config.severity == "predicted" else {}
@@ -155,6 +160,14 @@ class HfrAmeModel(HfrAmePreTrainedModel):
             seen = (steps != 0).any(-1)
         return (seen & mask).float()
 
+    def _encoded(self, name: str, steps: torch.Tensor, mask: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        """(B, L, D) features; a frame that wasn't observed is zero, as padding is, not a constant that looks like data.
+
+        A word that could not be read keeps its features: the text encoder has filled them from its context.
+        """
+        states = self.encoders[name](steps, mask)
+        return states * observed.unsqueeze(-1) if self.config.use_observed and name != "text" else states
+
     def encode(
         self, inputs: dict[str, ModalityInput], token_type_ids: torch.Tensor | None = None
     ) -> tuple[dict[str, ModalityFeatures], torch.Tensor | None, torch.Tensor | None]:
@@ -175,7 +188,8 @@ class HfrAmeModel(HfrAmePreTrainedModel):
                 steps, mask = content_steps(text_states), content_mask(item.mask)
             else:
                 steps, mask = item.frames(), item.mask
-            states = self.encoders[name](steps, mask)
+            observed = self._observed(name, item, steps, mask)
+            states = self._encoded(name, steps, mask, observed)
             analysis = analyse_bands(
                 mask,
                 self.config.hidden_size,
@@ -188,7 +202,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
                 states=states,
                 mask=mask,
                 present=item.present,
-                observed=self._observed(name, item, steps, mask),
+                observed=observed,
                 analysis=analysis,
                 bands=analysis.split(states),
             )
@@ -219,7 +233,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
                 raw, mask = content_steps(steps), content_mask(item.mask)
             else:
                 raw, mask = item.frames(), item.mask
-            states = self.encoders[name](raw, mask)
+            states = self._encoded(name, raw, mask, self._observed(name, item, raw, mask))
             # Token positions count the leading special token, content steps don't.
             index = content_steps(text_index) - 1 if name == "text" and text_index is not None else None
             targets[name] = clean_target(states, raw, mask, features[name].mask, index)

@@ -36,6 +36,7 @@ ABLATIONS: list[dict[str, Any]] = [
     {"severity": "none"},
     {"severity": "oracle"},
     {"use_observed": False},
+    {"frame_kernel_size": 3},
     {"band_loss": "plain"},
     {"band_loss": "off"},
     {"band_loss_trains": "all"},
@@ -272,7 +273,7 @@ def test_default_sizes_are_near_the_documented_budget() -> None:
     restoration = sum(p.numel() for p in model.model.restoration.parameters())
     enforcement = sum(p.numel() for p in model.model.enforcement.parameters())
     assert restoration == pytest.approx(2.3e6, rel=0.05)
-    assert enforcement == pytest.approx(0.14e6, rel=0.05)
+    assert enforcement == pytest.approx(0.15e6, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_target_spread_is_monitored_and_is_no_loss() -> None:
 def test_band_loss_reaches_the_encoders_only_if_it_is_asked_to(trains: str, reaches: bool) -> None:
     model = build_hfr_ame(band_loss_trains=trains, dropout=0.0).train()
     batch = random_batch(LENGTHS, training=True)
-    batch["audio_values"] = torch.zeros_like(batch["audio_values"])
+    batch["audio_values"] = torch.ones_like(batch["audio_values"])
     output = model(**batch, output_losses=True)
     output.losses["band"].backward()
     gradient = model.model.encoders["audio"].projection.bias.grad
