@@ -17,15 +17,17 @@ from modeling_hfr_ame.errors import DataError
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = "hfr-ame-dataset/1"
+CORRUPTED_FORMAT = "hfr-ame-corrupted/1"
 REQUIRED_KEYS = ("builder", "builder_version", "label_range")
 _HASH_BLOCK_BYTES = 1 << 20
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
+def read_manifest(folder: str | Path, manifest_format: str = MANIFEST_FORMAT) -> dict[str, Any]:
     """Reads the manifest of a stored dataset.
 
     Args:
         folder: The dataset's folder.
+        manifest_format: What the manifest must call itself.
 
     Returns:
         The manifest as a dict; always has `format`, `builder`, `builder_version`, `dataset_name`, `label_range`,
@@ -45,18 +47,18 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{MANIFEST_NAME} of {str(folder)!r} is not valid JSON ({error}); prepare it again") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != MANIFEST_FORMAT:
+    if found != manifest_format:
         raise DataError(
-            f"{MANIFEST_NAME} must state the format {MANIFEST_FORMAT!r}, found {found!r} in {str(folder)!r}; "
+            f"{MANIFEST_NAME} must state the format {manifest_format!r}, found {found!r} in {str(folder)!r}; "
             "prepare the dataset again with this version"
         )
     return manifest
 
 
-def is_stored_dataset(folder: str | Path) -> bool:
-    """Tells whether a folder holds a manifest of ours."""
+def is_stored_dataset(folder: str | Path, manifest_format: str = MANIFEST_FORMAT) -> bool:
+    """Tells whether a folder holds a manifest of ours in that format."""
     try:
-        read_manifest(folder)
+        read_manifest(folder, manifest_format)
     except DataError:
         return False
     return True

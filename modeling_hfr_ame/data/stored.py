@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 import shutil
 import uuid
@@ -19,12 +19,10 @@ from typing import Any, overload
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets.info import DatasetInfo, DatasetInfosDict
-from datasets.splits import SplitDict, SplitInfo
-from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCard, DatasetCardData
+import pyarrow.dataset
 
+from modeling_hfr_ame.data.dataset_card import CardSplit, is_synthetic, write_card
+from modeling_hfr_ame.data.frame_statistics import FrameStatisticsFit
 from modeling_hfr_ame.data.manifest import (
     MANIFEST_FORMAT,
     check_manifest,
@@ -33,11 +31,20 @@ from modeling_hfr_ame.data.manifest import (
     sha256_file,
     write_manifest,
 )
-from modeling_hfr_ame.data.schema import CORE_COLUMNS, FRAME_COLUMNS, SplitCounts, stored_features, validate_row
+from modeling_hfr_ame.data.parquet_shards import infer_extra_features, iterate_batches, make_table, write_shards
+from modeling_hfr_ame.data.schema import (
+    FRAME_COLUMNS,
+    TEXT_FEATURES,
+    SplitCounts,
+    list_frame_columns,
+    stored_features,
+    validate_row,
+)
 from modeling_hfr_ame.errors import DataError
 
-_ROWS_PER_GROUP = 512
-_SHARD_BYTES = 500 * 2**20
+_READ_ROWS = 512
+# Arrow would hold the whole file's column chunks ahead of the row group that is being read.
+_SCAN = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
 _AGAIN = "prepare the dataset again"
 
 
@@ -58,7 +65,7 @@ def write_stored_dataset(
             `validate_row` takes them. Rows are read once, so a generator works.
         manifest: What the builder knows: at least `builder`, `builder_version` and `label_range`. The counts, the
             files' sha256, the feature sizes and `dataset_name` (default: the builder's name) are added here.
-        feature_sizes: `{"audio": Da, "vision": Dv}`.
+        feature_sizes: `{"audio": Da, "vision": Dv}`, and `text_features` where the dataset has that column.
         extra_features: `datasets` types of the extra columns; None = read them off the first rows of the first split.
             A row without an extra column stores null there.
         overwrite: Replace an existing stored dataset. A folder that is not a stored dataset is never replaced.
@@ -75,10 +82,8 @@ def write_stored_dataset(
     stored_features(feature_sizes)
     if not splits:
         raise DataError("a stored dataset needs at least one split, found none; give a dict of split name to rows")
-    partial = target.parent / f".{target.name}.partial-{uuid.uuid4().hex[:8]}"
-    try:
-        (partial / "data").mkdir(parents=True)
-        writer = _SplitWriter(partial, label_range, dict(feature_sizes), extra_features)
+    with writing_beside(target) as partial:
+        writer = _SplitWriter(partial, label_range, dict(feature_sizes), extra_features, list(splits))
         for split, rows in splits.items():
             writer.write(split, rows)
         complete = {
@@ -88,26 +93,29 @@ def write_stored_dataset(
             "label_range": list(label_range),
             "feature_sizes": dict(feature_sizes),
             "counts": {split: vars(counts) for split, counts in writer.counts.items()},
+            "frame_statistics": writer.statistics.result(),
             "files": {name: sha256_file(partial / name) for names in writer.files.values() for name in names},
         }
         write_manifest(partial, complete)
         _write_card(partial, complete, writer)
-        _move_into_place(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
-def check_target(folder: str | Path, overwrite: bool) -> None:
+def check_target(folder: str | Path, overwrite: bool, *, manifest_format: str = MANIFEST_FORMAT) -> None:
     """Refuses a folder that a builder may not write, before the builder does any work.
 
+    Args:
+        folder: The folder to make.
+        overwrite: Whether a dataset of the same format may be replaced.
+        manifest_format: The format of the manifest of what may be replaced.
+
     Raises:
-        DataError: The path is a file, or a non-empty folder that isn't a stored dataset or may not be overwritten.
+        DataError: The path is a file, or a non-empty folder that isn't such a dataset or may not be overwritten.
     """
     target = Path(folder)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if not is_stored_dataset(target):
+    if not is_stored_dataset(target, manifest_format):
         raise DataError(
             f"only a stored dataset is ever replaced, found something else at {str(folder)!r}; choose another folder"
         )
@@ -115,6 +123,25 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
         raise DataError(
             f"the folder must be new, found a stored dataset at {str(folder)!r}; pass overwrite=True to replace it"
         )
+
+
+@contextlib.contextmanager
+def writing_beside(target: Path) -> Iterator[Path]:
+    """Gives an empty folder beside `target` that takes its place when the block ends without an error.
+
+    Args:
+        target: Folder to make or, as `check_target` allowed, to replace.
+
+    Yields:
+        The folder to write into. After an error it is gone and `target` is as it was.
+    """
+    partial = target.parent / f".{target.name}.partial-{uuid.uuid4().hex[:8]}"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _move_into_place(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _move_into_place(partial: Path, target: Path) -> None:
@@ -128,7 +155,7 @@ def _move_into_place(partial: Path, target: Path) -> None:
 
 
 class _SplitWriter:
-    """Writes the Parquet files of all splits and remembers ids, counts and file names."""
+    """Writes the Parquet files of all splits and remembers ids, counts, statistics and file names."""
 
     def __init__(
         self,
@@ -136,6 +163,7 @@ class _SplitWriter:
         label_range: tuple[float, float],
         feature_sizes: dict[str, int],
         extra_features: Mapping[str, Any] | None,
+        splits: Sequence[str],
     ) -> None:
         self.folder = folder
         self.label_range = label_range
@@ -144,46 +172,26 @@ class _SplitWriter:
         self.features = None if extra_features is None else stored_features(feature_sizes, extra_features)
         self.counts: dict[str, SplitCounts] = {}
         self.files: dict[str, list[str]] = {}
+        self.statistics = FrameStatisticsFit(feature_sizes, splits)
         self._split_of_id: dict[str, str] = {}
 
     def write(self, split: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        if not split.isidentifier():
+        if not split.isidentifier() or split == "all":
             raise DataError(
-                f"a split name is made of letters, digits and '_', found {split!r}; `datasets` reads no other"
+                f"a split name is made of letters, digits and '_' and isn't 'all', found {split!r}; `datasets` reads "
+                "no other, and takes 'all' for the union of the splits"
             )
         self.counts[split] = SplitCounts()
-        paths: list[Path] = []
-        writer: pq.ParquetWriter | None = None
-        try:
-            for table in self._tables(split, rows):
-                if writer is None or paths[-1].stat().st_size > _SHARD_BYTES:
-                    if writer is not None:
-                        writer.close()
-                    paths.append(self.folder / "data" / f"{split}-{len(paths):05d}.parquet")
-                    writer = pq.ParquetWriter(paths[-1], table.schema)
-                writer.write_table(table)
-        finally:
-            if writer is not None:
-                writer.close()
-        if not paths:
-            raise DataError(f"a split needs at least one row, found none in {split!r}; leave the split out")
-        self.files[split] = self._name_shards(split, paths)
-
-    def _name_shards(self, split: str, paths: list[Path]) -> list[str]:
-        names = [f"data/{split}-{index:05d}-of-{len(paths):05d}.parquet" for index in range(len(paths))]
-        for path, name in zip(paths, names, strict=True):
-            path.rename(self.folder / name)
-        return names
+        self.files[split] = write_shards(self.folder, "data", split, self._tables(split, rows))
 
     def _tables(self, split: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:
-        iterator = iter(rows)
-        while batch := [self._check(split, row) for row in itertools.islice(iterator, _ROWS_PER_GROUP)]:
+        for batch in iterate_batches(self._check(split, row) for row in rows):
             if self.features is None:
-                self.features = stored_features(self.feature_sizes, _infer_extra_features(batch))
-            yield _to_table(batch, self.features)
+                self.features = stored_features(self.feature_sizes, infer_extra_features(batch))
+            yield make_table(batch, self.features, list_frame_columns(self.feature_sizes))
 
     def _check(self, split: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        checked = validate_row(row, label_range=self.label_range, feature_sizes=self.feature_sizes)
+        checked = validate_row(row, label_range=self.label_range, feature_sizes=self.feature_sizes, split=split)
         first = self._split_of_id.get(checked["id"])
         if first is not None:
             raise DataError(
@@ -192,96 +200,32 @@ class _SplitWriter:
             )
         self._split_of_id[checked["id"]] = split
         self.counts[split].add(checked)
+        self.statistics.update(split, checked)
         return checked
 
 
-def _infer_extra_features(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Reads the types of the extra columns off some rows; a column without any value becomes a string column."""
-    names = dict.fromkeys(name for row in rows for name in row if name not in CORE_COLUMNS)
-    return {name: _infer_type(name, [row[name] for row in rows if row.get(name) is not None]) for name in names}
-
-
-def _infer_type(name: str, values: Sequence[Any]) -> Any:
-    if not values:
-        return datasets.Value("string")
-    if all(isinstance(value, (list, tuple)) for value in values):
-        return datasets.List(_infer_type(name, [item for value in values for item in value if item is not None]))
-    for types, dtype in (((str,), "string"), ((bool,), "bool"), ((int,), "int64"), ((int, float), "float64")):
-        if all(isinstance(value, types) for value in values):
-            return datasets.Value(dtype)
-    kinds = ", ".join(sorted({type(value).__name__ for value in values}))
-    raise DataError(
-        f"an extra column holds str, bool, int, float or lists of one of them, found {kinds} in {name!r}; "
-        "convert the values, or state the type in extra_features"
-    )
-
-
-def _to_table(rows: Sequence[Mapping[str, Any]], features: datasets.Features) -> pa.Table:
-    """Makes an Arrow table from checked rows; the frames are copied once, without Python numbers."""
-    unknown = {name for row in rows for name in row} - set(features)
-    if unknown:
-        raise DataError(
-            f"every extra column must occur in the first rows or in extra_features, found {', '.join(sorted(unknown))} "
-            "later; state the type in extra_features"
-        )
-    schema = features.arrow_schema
-    columns = []
-    for column in schema:
-        values = [row.get(column.name) for row in rows]
-        if column.name in FRAME_COLUMNS:
-            columns.append(_frames_to_arrow(values, column.type))
-            continue
-        try:
-            columns.append(pa.array(values, type=column.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(
-                f"column {column.name!r} holds {column.type} values, found another type ({error}); "
-                "convert the values, or state the type in extra_features"
-            ) from error
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _frames_to_arrow(frames: Sequence[np.ndarray | None], column_type: pa.ListType) -> pa.Array:
-    lengths = [0 if array is None else len(array) for array in frames]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    present = [array.ravel() for array in frames if array is not None]
-    values = pa.array(np.concatenate(present) if present else np.empty(0, np.float32), type=pa.float32())
-    absent = pa.array([array is None for array in frames])
-    inner = pa.FixedSizeListArray.from_arrays(values, type=column_type.value_type)
-    return pa.ListArray.from_arrays(pa.array(offsets), inner, type=column_type, mask=absent)
-
-
 def _write_card(folder: Path, manifest: Mapping[str, Any], writer: _SplitWriter) -> None:
-    """Writes the README.md whose YAML tells `datasets` the splits, the columns and the row counts."""
-    data = DatasetCardData(pretty_name=manifest["dataset_name"])
-    infos = SplitDict()
-    for split, names in writer.files.items():
-        size = sum((folder / name).stat().st_size for name in names)
-        infos[split] = SplitInfo(name=split, num_bytes=size, num_examples=writer.counts[split].rows)
-    total = sum(info.num_bytes for info in infos.values())
-    info = DatasetInfo(features=writer.features, splits=infos, dataset_size=total, download_size=total)
-    DatasetInfosDict({"default": info}).to_dataset_card_data(data)
-    files = [{"split": split, "path": f"data/{split}-*"} for split in writer.files]
-    MetadataConfigs({"default": {"data_files": files}}).to_dataset_card_data(data)
-    rows = [
-        f"| {split} | {c.rows} | {c.present['text']} | {c.present['audio']} | {c.present['vision']} |"
-        for split, c in writer.counts.items()
-    ]
     low, high = manifest["label_range"]
-    body = "\n".join(
-        [
-            f"# {manifest['dataset_name']}",
-            "",
-            f"Built by `{manifest['builder']}` version {manifest['builder_version']}; labels in [{low:g}, {high:g}].",
-            "`audio` and `vision` are raw frames x features; null means that the modality is absent.",
-            "Sources, counts and feature names are in `manifest.json`.",
-            "",
-            "| split | rows | with text | with audio | with vision |",
-            "| --- | --- | --- | --- | --- |",
-            *rows,
-        ]
+    lines = [
+        f"Built by `{manifest['builder']}` version {manifest['builder_version']}; labels in [{low:g}, {high:g}].",
+        "`audio` and `vision` are raw frames x features; null means that the modality is absent.",
+        "Sources, counts, feature names and the frames' statistics are in `manifest.json`.",
+        "",
+        "| split | rows | with text | with audio | with vision |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for split, counts in writer.counts.items():
+        lines.append("| " + " | ".join([split, str(counts.rows), *map(str, counts.present.values())]) + " |")
+    assert writer.features is not None
+    splits = {split: CardSplit(names, writer.counts[split].rows) for split, names in writer.files.items()}
+    write_card(
+        folder,
+        {"default": splits},
+        writer.features,
+        title=manifest["dataset_name"],
+        synthetic=is_synthetic(manifest),
+        description="\n".join(lines),
     )
-    DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n").save(folder / "README.md")
 
 
 @overload
@@ -318,7 +262,7 @@ def load_stored_dataset(folder: str | Path, split: str | None = None) -> dataset
             raise DataError(f"{str(folder)!r} must hold the files its manifest names, lacks {missing[0]}; {_AGAIN}")
         data_files[name] = [str(root / file) for file in files]
     try:
-        loaded = datasets.load_dataset("parquet", data_files=data_files)
+        loaded = datasets.load_dataset("parquet", data_files=data_files, fragment_scan_options=_SCAN)
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid) as error:
         # datasets wraps what Arrow says, except where Arrow fails on the schema.
         reason = error.__cause__ or error
@@ -336,11 +280,13 @@ class StoredRows(Sequence[dict[str, Any]]):
     """The rows of a stored dataset with frames as float32 arrays (n, D), None where the modality is absent.
 
     It is a view on a `datasets.Dataset` (also one that was selected, sorted or shuffled): nothing is copied, the
-    arrays are read-only, and it pickles as the dataset does.
+    arrays are read-only, and it pickles as the dataset does. A transform of the dataset, such as the corruption of
+    `load_corrupted`, is applied to each row that is read.
     """
 
     def __init__(self, dataset: datasets.Dataset) -> None:
-        self._table = dataset.with_format("arrow")
+        self._transformed = has_transform(dataset)
+        self._table = dataset if self._transformed else dataset.with_format("arrow")
 
     def __len__(self) -> int:
         return len(self._table)
@@ -354,10 +300,14 @@ class StoredRows(Sequence[dict[str, Any]]):
     def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        return _row_at(self._table[int(index)], 0)
+        found = self._table[int(index)]
+        return _with_arrays(found) if self._transformed else _row_at(found, 0)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for table in self._table.iter(batch_size=_ROWS_PER_GROUP):
+        if self._transformed:
+            yield from map(_with_arrays, self._table)
+            return
+        for table in self._table.iter(batch_size=_READ_ROWS):
             table = table.combine_chunks()
             for position in range(table.num_rows):
                 yield _row_at(table, position)
@@ -368,11 +318,25 @@ def stored_rows(dataset: datasets.Dataset) -> StoredRows:
     return StoredRows(dataset)
 
 
+def has_transform(dataset: datasets.Dataset) -> bool:
+    """Tells whether a dataset changes its rows as they are read, so that its Arrow table isn't what it shows."""
+    return bool(dataset.format["type"] == "custom")
+
+
+def _with_arrays(row: Mapping[str, Any]) -> dict[str, Any]:
+    frames = {
+        name: np.asarray(row[name], dtype=np.float32)
+        for name in (*FRAME_COLUMNS, TEXT_FEATURES)
+        if row.get(name) is not None
+    }
+    return {**row, **frames}
+
+
 def _row_at(table: pa.Table, position: int) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         scalar = column[position]
-        if name not in FRAME_COLUMNS:
+        if name not in (*FRAME_COLUMNS, TEXT_FEATURES):
             row[name] = scalar.as_py()
         elif not scalar.is_valid:
             row[name] = None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from modeling_hfr_ame.data import stored as stored_module
+from modeling_hfr_ame.data import parquet_shards
 from modeling_hfr_ame.data.manifest import MANIFEST_NAME, read_manifest, sha256_file
 from modeling_hfr_ame.data.stored import load_stored_dataset, stored_rows, write_stored_dataset
 from modeling_hfr_ame.errors import DataError
@@ -119,8 +119,8 @@ def test_dataset_with_extra_columns_keeps_them(tmp_path: Path) -> None:
 
 
 def test_dataset_with_several_shards_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_module, "_ROWS_PER_GROUP", 2)
-    monkeypatch.setattr(stored_module, "_SHARD_BYTES", 0)
+    monkeypatch.setattr(parquet_shards, "_ROWS_PER_BATCH", 2)
+    monkeypatch.setattr(parquet_shards, "_SHARD_BYTES", 0)
     folder = write(tmp_path / "set", {"train": (row for row in mixed_rows())})
     names = sorted(path.name for path in (folder / "data").iterdir())
     assert names == [f"train-0000{index}-of-00004.parquet" for index in range(4)]
@@ -264,8 +264,45 @@ def test_write_empty_split_is_refused(tmp_path: Path) -> None:
 
 
 def test_write_split_name_with_hyphen_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="letters, digits and '_', found 'held-out'"):
+    with pytest.raises(DataError, match="letters, digits and '_' and isn't 'all', found 'held-out'"):
         write(tmp_path / "set", {"held-out": [make_row(0)]})
+
+
+def test_write_split_name_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="isn't 'all', found 'all'; `datasets` reads no other, and takes 'all' for"):
+        write(tmp_path / "set", {"all": [make_row(0)]})
+
+
+def test_write_wrong_row_names_its_split(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"shape \(n >= 1, 5\), found float64 \(2, 6\) in row .* of 'test'; set an"):
+        write(tmp_path / "set", {"train": [make_row(0)], "test": [make_row(1, audio=np.zeros((2, 6)))]})
+
+
+def test_write_batches_bounded_in_bytes_keep_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_shards, "_BATCH_BYTES", 1000)
+    folder = write(tmp_path / "set", {"train": mixed_rows()})
+    groups = pq.ParquetFile(folder / "data" / "train-00000-of-00001.parquet")
+    sizes = [groups.metadata.row_group(index).num_rows for index in range(groups.num_row_groups)]
+    assert sizes == [4, 3]
+    assert_same_rows(list(stored_rows(load_stored_dataset(folder, "train"))), mixed_rows())
+
+
+def test_text_features_are_a_frame_column_of_their_own_width(tmp_path: Path) -> None:
+    vectors = np.arange(12, dtype=np.float64).reshape(3, 4)
+    rows = [make_row(0, ("text",), text_features=vectors), make_row(1, text_features=None), make_row(2)]
+    sizes = {**SIZES, "text_features": 4}
+    folder = write_stored_dataset(tmp_path / "set", {"train": rows}, MANIFEST, feature_sizes=sizes)
+    loaded = load_stored_dataset(folder, "train")
+    assert loaded.features["text_features"] == datasets.List(datasets.List(datasets.Value("float32"), length=4))
+    found = list(stored_rows(loaded))
+    np.testing.assert_array_equal(found[0]["text_features"], vectors.astype(np.float32))
+    assert found[0]["text_features"].dtype == np.float32
+    assert found[1]["text_features"] is None
+    assert found[2]["text_features"] is None
+    manifest = read_manifest(folder)
+    assert manifest["counts"]["train"]["present"]["text"] == 2
+    assert manifest["feature_sizes"] == sizes
+    assert "text_features" not in manifest["frame_statistics"]
 
 
 def test_write_extra_column_of_another_type_is_refused(tmp_path: Path) -> None:
@@ -307,6 +344,11 @@ def test_write_manifest_without_a_builder_is_refused(tmp_path: Path) -> None:
             {"builder_version": "1", "label_range": [-1, 1]},
             feature_sizes=SIZES,
         )
+
+
+def test_write_feature_size_of_another_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="knows audio, vision and text_features, found gaze; give other columns"):
+        write_stored_dataset(tmp_path / "s", {"train": [make_row(0)]}, MANIFEST, feature_sizes={**SIZES, "gaze": 2})
 
 
 def test_write_without_a_feature_size_is_refused(tmp_path: Path) -> None:

@@ -36,6 +36,33 @@ def test_row_with_a_wrong_value_is_refused(changes: dict[str, Any], message: str
         validate_row(make_row(0, **changes), label_range=(-3, 3), feature_sizes=SIZES)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sizes", "message"),
+    [
+        ({"text_features": np.zeros((2, 3))}, {"text_features": 4}, r"text_features must be .* \(n >= 1, 4\), found"),
+        ({"text_features": np.zeros((2, 3))}, {}, "found frames in 'text_features' of row .* no width; add it"),
+        (
+            {"text_features": np.zeros((2, 3)), "text": None, "audio": None, "vision": None},
+            {"text_features": 3},
+            "at least one of text, audio and vision; row .* has none",
+        ),
+        (
+            {"audio": [[1.0] * 5, [1.0] * 4]},
+            {},
+            "audio must be .* rows of unequal length in row .* same features",
+        ),
+    ],
+)
+def test_row_with_wrong_frames_is_refused(changes: dict[str, Any], sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        validate_row(make_row(0, **changes), label_range=(-3, 3), feature_sizes={**SIZES, **sizes})
+
+
+def test_row_with_a_wrong_value_names_the_split() -> None:
+    with pytest.raises(DataError, match=r"found 4 in row 'v0\$_\$0000' of 'test'; correct the label"):
+        validate_row(make_row(0, label=4), label_range=(-3, 3), feature_sizes=SIZES, split="test")
+
+
 def test_row_without_a_column_is_refused() -> None:
     row = make_row(0)
     del row["vision"]
