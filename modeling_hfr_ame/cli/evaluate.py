@@ -17,13 +17,23 @@ def evaluate(
     ),
     data: Path | None = typer.Option(None, "--data", help="Stored dataset; left out: the one that the run recorded."),
     protocol: list[str] = typer.Option(
-        ["P0", "P1", "P2"], "--protocol", help="Protocol to apply, P0 to P5; repeatable."
+        ["P0", "P1", "P2"],
+        "--protocol",
+        help="Protocol to apply; repeatable. P0 to P5, or a published one: lnln, tfr_net, emt_dlfr, imder_mr, "
+        "fixed_modalities, fixed_modalities_lnln.",
     ),
     split: str = typer.Option("test", "--split", help="Split to evaluate on."),
     subset: str | None = typer.Option(
         None, "--subset", help="Rows to use: all, or complete for those with all three modalities."
     ),
     corruption_seed: int = typer.Option(0, "--corruption-seed", help="Seed of the corruption masks."),
+    padded_lengths: str | None = typer.Option(
+        None,
+        "--padded-lengths",
+        metavar="TEXT/AUDIO/VISION",
+        help="For published protocols: padded lengths that their masks are drawn on, such as 50/375/500; left out: the "
+        "longest row of each.",
+    ),
     batch_size: int = typer.Option(32, "--batch-size", min=1, help="Rows per forward pass."),
     device: str | None = typer.Option(None, "--device", help="Torch device; left out: CUDA where there is one."),
     out: Path | None = typer.Option(None, "--out", help="Folder for results.json and robustness.png."),
@@ -41,11 +51,22 @@ def evaluate(
         "out": out,
         "subset": subset,
         "corruption_seed": corruption_seed,
+        "padded_lengths": None if padded_lengths is None else _read_lengths(padded_lengths),
     }
     if len(folders) == 1:
         evaluate_runs(*folders.values(), **options)
     else:
         compare_runs(folders, **options)
+
+
+def _read_lengths(text: str) -> tuple[int, int, int]:
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(
+            f"padded lengths are three whole numbers from 1 for text, audio and vision, found {text!r}; "
+            "write for example 50/375/500"
+        )
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def _name_folders(runs: list[str]) -> dict[str, Path]:

@@ -3,7 +3,8 @@
 Design choices:
 
 * The order is fixed: words and *standardised* frames are corrupted, then the corrupted words are tokenised. So a
-  corruption means the same for every tokenizer and every feature set.
+  corruption means the same for every tokenizer and every feature set. Published protocols are the exception: theirs
+  drop word pieces, at places that depend on the whole split, so their masks are drawn when the dataset is made.
 * The epoch travels with the index, so a draw depends on no state: not on workers, ranks, batch order or resume.
 * Rows are checked when the dataset is made, not in the middle of an epoch.
 * What doesn't change between epochs (standardised frames, clean tokens) is kept in memory up to a limit. A worker
@@ -22,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from modeling_hfr_ame.corruption import CorruptionPlan, SampleKey, corrupt_sample
+from modeling_hfr_ame.corruption import CorruptionPlan, LiteratureRecipe, SampleKey, SplitMasks, corrupt_sample
 from modeling_hfr_ame.data.stored import stored_rows
 from modeling_hfr_ame.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from modeling_hfr_ame.processing_hfr_ame import HfrAmeProcessor
+
+DatasetPlan = CorruptionPlan | LiteratureRecipe
 
 _MODALITY_OF_LETTER: Final = {"t": "text", "a": "audio", "v": "vision"}
 
@@ -85,7 +88,8 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         processor: Standardises frames and tokenises words. Its scalers must be fitted.
         dataset_name: Name of the dataset; part of the key of every corruption draw.
         split: Name of the split; part of the key as well.
-        corruption: A recipe (the same for every sample) or a training mix (drawn per sample and epoch); None leaves
+        corruption: A recipe (the same for every sample), a training mix (drawn per sample and epoch) or a published
+            protocol (masks over all rows, the same in every epoch, for which every row is encoded once); None leaves
             everything as it is.
         seed: Seed of the corruption draws.
         with_clean: Add the uncorrupted twin to each sample.
@@ -98,7 +102,7 @@ class SentimentDataset(Dataset[dict[str, Any]]):
     Raises:
         ConfigError: `modalities` is empty or holds another letter.
         DataError: There are no rows; a label is missing, not finite or out of range; a row has none of the wanted
-            modalities; or the plan needs a vocabulary and none is given.
+            modalities; the plan needs a vocabulary and none is given; or a published protocol doesn't fit the rows.
     """
 
     def __init__(
@@ -108,7 +112,7 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         *,
         dataset_name: str,
         split: str,
-        corruption: CorruptionPlan | None = None,
+        corruption: DatasetPlan | None = None,
         seed: int = 0,
         with_clean: bool = False,
         vocabulary: Sequence[str] | None = None,
@@ -129,11 +133,13 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         _check_presence(rows, self.modalities)
         self._rows: Sequence[Mapping[str, Any]] = stored_rows(rows) if _is_arrow(rows) else rows
         self._cache = _CleanCache(cache_mb * 1e6)
+        self._roster: tuple[list[str], NDArray[np.int64]] | None = None
+        self._masks = self._draw_masks(corruption)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def with_corruption(self, corruption: CorruptionPlan | None) -> "SentimentDataset":
+    def with_corruption(self, corruption: DatasetPlan | None) -> "SentimentDataset":
         """Gives the same rows under another plan.
 
         Args:
@@ -143,11 +149,18 @@ class SentimentDataset(Dataset[dict[str, Any]]):
             A dataset that shares rows and cache with this one, so that a second recipe needs no decoding.
 
         Raises:
-            DataError: The plan needs a vocabulary and this dataset has none.
+            DataError: The plan needs a vocabulary and this dataset has none, or a published protocol doesn't fit the
+                rows.
         """
+        checked, masks = self._check_plan(corruption), self._draw_masks(corruption)
         other = copy.copy(self)
-        other.corruption = self._check_plan(corruption)
+        other.corruption, other._masks = checked, masks
         return other
+
+    @property
+    def padded_lengths(self) -> tuple[int, int, int] | None:
+        """Lengths of text, audio and vision that the masks of a published protocol were drawn on; None without such."""
+        return None if self._masks is None else self._masks.padded_lengths
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """Encodes one row.
@@ -167,28 +180,44 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         epoch, position = (None, index) if not isinstance(index, (tuple, list)) else index
         row = range(len(self))[position]
         clean = self._clean(row)
-        words, source_index, audio, vision = clean.words, None, clean.audio, clean.vision
-        severity = np.zeros(3, dtype=np.float32)
-        if self.corruption is not None:
-            key = SampleKey(self.dataset_name, self.split, clean.sample_id, self.seed, epoch)
-            corrupted = corrupt_sample(words, audio, vision, self.corruption, key, vocabulary=self.vocabulary)
-            words, source_index = corrupted.words, corrupted.source_index
-            audio, vision, severity = corrupted.audio, corrupted.vision, corrupted.severity
         sample: dict[str, Any] = {
             "labels": float(self.labels[row]),
             "sample_ids": clean.sample_id,
-            "severity": severity,
+            "severity": np.zeros(3, dtype=np.float32),
         }
+        if self._masks is not None:
+            self._add_masked(sample, clean, self._masks, row)
+        else:
+            self._add_corrupted(sample, clean, epoch)
+        if self.with_clean:
+            twin = {"input_ids": clean.input_ids, "audio_values": clean.audio, "vision_values": clean.vision}
+            sample |= {f"clean_{name}": values for name, values in twin.items() if values is not None}
+        return sample
+
+    def _add_masked(self, sample: dict[str, Any], clean: _CleanSample, masks: SplitMasks, row: int) -> None:
+        """Adds the row under the masks of a published protocol, which change no length."""
+        unknown_id = self.processor.tokenizer.unk_token_id
+        masked = masks.apply(row, clean.input_ids, clean.audio, clean.vision, unknown_id)
+        sample["severity"] = masks.severity[row]
+        values = {"input_ids": masked.input_ids, "audio_values": masked.audio, "vision_values": masked.vision}
+        sample.update({name: array for name, array in values.items() if array is not None})
+        if self.with_clean and masked.input_ids is not None:
+            sample["clean_text_index"] = np.arange(len(masked.input_ids))
+
+    def _add_corrupted(self, sample: dict[str, Any], clean: _CleanSample, epoch: int | None) -> None:
+        """Adds the row under a plan that decides sample by sample, or as it is."""
+        words, source_index, audio, vision = clean.words, None, clean.audio, clean.vision
+        if self.corruption is not None and not isinstance(self.corruption, LiteratureRecipe):
+            key = SampleKey(self.dataset_name, self.split, clean.sample_id, self.seed, epoch)
+            corrupted = corrupt_sample(words, audio, vision, self.corruption, key, vocabulary=self.vocabulary)
+            words, source_index = corrupted.words, corrupted.source_index
+            audio, vision, sample["severity"] = corrupted.audio, corrupted.vision, corrupted.severity
         if words is not None:
             self._add_text(sample, clean, words, source_index)
         if audio is not None:
             sample["audio_values"] = audio
         if vision is not None:
             sample["vision_values"] = vision
-        if self.with_clean:
-            twin = {"input_ids": clean.input_ids, "audio_values": clean.audio, "vision_values": clean.vision}
-            sample |= {f"clean_{name}": values for name, values in twin.items() if values is not None}
-        return sample
 
     def _add_text(
         self, sample: dict[str, Any], clean: _CleanSample, words: list[str], source_index: NDArray[np.int64] | None
@@ -223,7 +252,20 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         self._cache.add(index, sample)
         return sample
 
-    def _check_plan(self, plan: CorruptionPlan | None) -> CorruptionPlan | None:
+    def _draw_masks(self, plan: DatasetPlan | None) -> SplitMasks | None:
+        if not isinstance(plan, LiteratureRecipe):
+            return None
+        if self._roster is None:
+            ids, lengths = [], []
+            for clean in map(self._clean, range(len(self))):
+                ids.append(clean.sample_id)
+                parts = (clean.input_ids, clean.audio, clean.vision)
+                lengths.append([0 if part is None else len(part) for part in parts])
+            self._roster = ids, np.array(lengths, dtype=np.int64)
+        ids, steps = self._roster
+        return plan.bind(ids, steps, dataset=self.dataset_name, split=self.split, seed=self.seed)
+
+    def _check_plan(self, plan: DatasetPlan | None) -> DatasetPlan | None:
         if plan is not None and plan.needs_vocabulary and "text" in self.modalities and self.vocabulary is None:
             raise DataError(
                 f"the plan {plan.name!r} replaces words by words of the training split, but vocabulary is None; "

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from modeling_hfr_ame.corruption import CorruptionRecipe
+from modeling_hfr_ame.corruption import read_recipe
 from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.evaluation.evaluation_data import EvaluationData, load_evaluation_data, recorded_dataset_folder
 from modeling_hfr_ame.evaluation.figures import draw_robustness
@@ -35,6 +35,7 @@ def evaluate_runs(
     out: str | Path | None = None,
     subset: str | None = None,
     corruption_seed: int = 0,
+    padded_lengths: tuple[int, int, int] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluates one model: a run, or several seeds of it.
@@ -50,11 +51,12 @@ def evaluate_runs(
         out: Folder for the files. None means the run folder, if one is given.
         subset: `"all"` rows, or the `"complete"` ones that have all three modalities. None means all.
         corruption_seed: Seed of the corruption masks, the same for every training seed.
+        padded_lengths: For published protocols, as in `evaluate_model`.
         console: Where progress and tables are printed. None means standard output.
 
     Returns:
         The document that is written to `results.json`. Beside it: `results.md`, `predictions.parquet`, and
-        `robustness.png` where a protocol over rates (P1 or P3) was evaluated.
+        `robustness.png` where a protocol over rates (P1, P3, lnln, emt_dlfr or imder_mr) was evaluated.
 
     Raises:
         ConfigError: If a protocol, the subset or the label scheme is unknown, or `out` is needed and missing.
@@ -78,6 +80,7 @@ def evaluate_runs(
         out=out,
         subset=subset,
         corruption_seed=corruption_seed,
+        padded_lengths=padded_lengths,
         console=console,
     )
 
@@ -93,6 +96,7 @@ def compare_runs(
     out: str | Path | None = None,
     subset: str | None = None,
     corruption_seed: int = 0,
+    padded_lengths: tuple[int, int, int] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluates several models on the same rows and masks, and the first one against each other one.
@@ -108,6 +112,7 @@ def compare_runs(
         out: Folder for the files; required.
         subset: As in `evaluate_runs`.
         corruption_seed: As in `evaluate_runs`.
+        padded_lengths: As in `evaluate_runs`.
         console: As in `evaluate_runs`.
 
     Returns:
@@ -129,7 +134,7 @@ def compare_runs(
         data or recorded_dataset_folder(all_runs),
         split,
         subset=subset,
-        with_vocabulary=any(CorruptionRecipe.from_name(recipe).needs_vocabulary for recipe in recipes),
+        with_vocabulary=any(read_recipe(recipe).needs_vocabulary for recipe in recipes),
     )
     results: dict[str, dict[int, dict[str, RecipeResult]]] = {name: {} for name in runs}
     restorations: dict[str, dict[int, dict[str, RestorationReport]]] = {name: {} for name in runs}
@@ -152,6 +157,7 @@ def compare_runs(
                 device=device,
                 scheme=scheme,
                 vocabulary=loaded.vocabulary,
+                padded_lengths=padded_lengths,
             )
             if measures_restoration(model):
                 restorations[name][run.seed] = evaluate_restoration(

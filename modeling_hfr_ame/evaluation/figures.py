@@ -26,6 +26,9 @@ _FLOOR_COLOR = "#767676"
 _X_LABELS = {
     "P1": "share of words and frames dropped",
     "P3": "share of each sequence lost in one block",
+    "lnln": "share of word pieces and frames dropped",
+    "emt_dlfr": "share of word pieces and frames dropped",
+    "imder_mr": "share of modalities missing",
 }
 _SIZE_INCHES = (9.6, 4.4)
 _PAD_INCHES = 0.08
@@ -44,7 +47,8 @@ def draw_robustness(document: Mapping[str, Any], path: Path) -> Path | None:
         path: PNG file to write.
 
     Returns:
-        The path; None where no protocol over rates (P1, else P3) was evaluated, in which case nothing is written.
+        The path; None where no protocol over rates was evaluated, in which case nothing is written. Of several the
+        figure shows the first of P1, P3, lnln, emt_dlfr and imder_mr.
     """
     protocol = next((name for name in _X_LABELS if name in document["protocols"]), None)
     if protocol is None:

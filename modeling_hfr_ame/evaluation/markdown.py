@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_hfr_ame.evaluation.protocols import RATE_PROTOCOLS
+from modeling_hfr_ame.evaluation.protocols import RATE_PROTOCOLS, SET_PROTOCOLS
 from modeling_hfr_ame.evaluation.tables import conditions
 
 MARKDOWN_FILE = "results.md"
@@ -26,14 +26,17 @@ def markdown_report(document: Mapping[str, Any]) -> str:
         document: A results document.
 
     Returns:
-        Markdown: metrics per protocol, MAE and correlation per rate, paired differences, restoration, conditions.
+        Markdown: metrics per protocol and the area under their curves, MAE and correlation per rate or missing set,
+        paired differences, restoration, conditions.
     """
     dataset = document["dataset"]["name"]
     title = f"`{dataset}`, {document['split']} split, {document['num_rows']} rows (subset {document['subset']})"
     parts = [title, _metrics_table(document)]
     for protocol in document["protocols"]:
         if protocol in RATE_PROTOCOLS:
-            parts += [f"{protocol} by rate, MAE / Corr:", _rates_table(document, protocol)]
+            parts += [f"{protocol} by rate, MAE / Corr:", _recipes_table(document, protocol, "rate")]
+        elif protocol in SET_PROTOCOLS:
+            parts += [f"{protocol} by missing set, MAE / Corr:", _recipes_table(document, protocol, "missing")]
     if document["comparisons"]:
         parts += ["Paired differences over seeds, 95 % t-interval:", _comparisons_table(document)]
     for name, model in document["models"].items():
@@ -66,13 +69,17 @@ def _metrics_table(document: Mapping[str, Any]) -> str:
         for name, model in document["models"].items():
             means = model["protocols"][protocol]["mean"]
             rows.append([protocol, name, *(_number(means[metric]) for metric in metrics)])
+        for name, model in document["models"].items():
+            areas = model["protocols"][protocol].get("auilc")
+            if areas:
+                rows.append([f"{protocol} AUILC", name, *(_number(areas[metric]) for metric in metrics)])
     for name, values in document["baselines"].items():
         numbers = ["–" if values[metric] is None else f"{values[metric]:.3f}" for metric in metrics]
         rows.append(["any", f"constant {name.removeprefix('train_')}", *numbers])
     return _table(["protocol", "model", *metrics], rows)
 
 
-def _rates_table(document: Mapping[str, Any], protocol: str) -> str:
+def _recipes_table(document: Mapping[str, Any], protocol: str, heading: str) -> str:
     recipes = document["protocols"][protocol]
     rows = []
     for name, model in document["models"].items():
@@ -82,8 +89,8 @@ def _rates_table(document: Mapping[str, Any], protocol: str) -> str:
             for recipe in recipes
         ]
         rows.append([name, *cells])
-    # One column per model: a protocol has more rates than there are models.
-    columns = [["rate", *(recipe.partition("-")[2] for recipe in recipes)], *rows]
+    # One column per model: a protocol has more recipes than there are models.
+    columns = [[heading, *(recipe.partition("-")[2] or "none" for recipe in recipes)], *rows]
     return _table(
         [column[0] for column in columns], [list(line) for line in zip(*(c[1:] for c in columns), strict=True)]
     )

@@ -19,8 +19,10 @@ from modeling_hfr_ame.corruption import PROTOCOL_VERSION
 from modeling_hfr_ame.evaluation.evaluation_data import EvaluationData
 from modeling_hfr_ame.evaluation.metrics import METRICS_OF_SCHEME
 from modeling_hfr_ame.evaluation.protocols import (
+    PROTOCOL_NOTES,
     RATE_PROTOCOLS,
     auilc,
+    averaged_recipes,
     mean_over_rates,
     protocol_recipes,
     rates_of_recipes,
@@ -64,7 +66,8 @@ def build_results(
 
     Returns:
         A document that `json` can write; what is not defined is None. Sections: `models` (per protocol and recipe each
-        metric as mean, sd and values per seed, with `mean` and, for rate protocols, `auilc` over the recipes),
+        metric as mean, sd and values per seed, with `mean` over the averaged recipes and, for rate protocols, `auilc`
+        over all of them), `averaged_recipes` (where a mean leaves some out), `protocol_notes` (published protocols),
         `comparisons` (the first model minus each other one), `baselines` (constant predictors), and the conditions.
     """
     models = {
@@ -82,6 +85,12 @@ def build_results(
         "scheme": scheme,
         "metrics": list(METRICS_OF_SCHEME[scheme]),
         "protocols": {protocol: protocol_recipes(protocol) for protocol in protocols},
+        "averaged_recipes": {
+            protocol: averaged_recipes(protocol)
+            for protocol in protocols
+            if averaged_recipes(protocol) != protocol_recipes(protocol)
+        },
+        "protocol_notes": {protocol: PROTOCOL_NOTES[protocol] for protocol in protocols if protocol in PROTOCOL_NOTES},
         "corruption_protocol_version": PROTOCOL_VERSION,
         "corruption_seed": corruption_seed,
         "versions": _package_versions(),
@@ -152,18 +161,20 @@ def _protocol_section(by_seed: SeedResults, protocol: str, metrics: Sequence[str
         "recipes": {recipe: _recipe_section([found[recipe] for found in by_seed.values()]) for recipe in recipes},
         "mean": {},
     }
-    curves = {
-        metric: [[found[recipe]["metrics"][metric] for recipe in recipes] for found in by_seed.values()]
-        for metric in metrics
-    }
-    for metric, per_seed in curves.items():
-        section["mean"][metric] = summarize_seeds([mean_over_rates(curve) for curve in per_seed]).as_dict()
+    for metric in metrics:
+        per_seed = [
+            mean_over_rates([found[recipe]["metrics"][metric] for recipe in averaged_recipes(protocol)])
+            for found in by_seed.values()
+        ]
+        section["mean"][metric] = summarize_seeds(per_seed).as_dict()
     if protocol in RATE_PROTOCOLS:
         rates = rates_of_recipes(recipes)
         section["rates"] = rates
         section["auilc"] = {
-            metric: summarize_seeds([auilc(curve, rates) for curve in per_seed]).as_dict()
-            for metric, per_seed in curves.items()
+            metric: summarize_seeds(
+                [auilc([found[recipe]["metrics"][metric] for recipe in recipes], rates) for found in by_seed.values()]
+            ).as_dict()
+            for metric in metrics
         }
     return section
 
@@ -174,9 +185,11 @@ def _recipe_section(found: Sequence[RecipeResult]) -> dict[str, Any]:
         for modality in MODALITIES
         if all(modality in result["predicted_severity"] for result in found)
     }
+    lengths = found[0].get("padded_lengths")
     return {
         "n": found[0]["n"],
         "num_skipped": found[0]["num_skipped"],
+        **({"padded_lengths": lengths} if lengths else {}),
         "metrics": {
             metric: summarize_seeds([result["metrics"][metric] for result in found]).as_dict()
             for metric in found[0]["metrics"]

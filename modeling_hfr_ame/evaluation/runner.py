@@ -9,14 +9,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from modeling_hfr_ame.configuration_hfr_ame import MODALITIES
-from modeling_hfr_ame.corruption import CorruptionRecipe
+from modeling_hfr_ame.corruption import CorruptionRecipe, LiteratureRecipe, read_recipe
 from modeling_hfr_ame.data import SentimentCollator, SentimentDataset
 from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.evaluation.metrics import (
@@ -56,7 +56,8 @@ class RecipeResult(TypedDict):
 
     `metrics` are those of the scheme, `n` counts the scored rows and `num_skipped` those that kept no modality.
     `predicted_severity` maps a modality to its mean over the rows that have it, and is empty where the model predicts
-    none. `ids`, `predictions` (n,) and `labels` (n,) are in dataset order.
+    none. `ids`, `predictions` (n,) and `labels` (n,) are in dataset order. `padded_lengths` of text, audio and vision
+    is there for masks that were drawn on padded arrays, as in published protocols.
     """
 
     metrics: dict[str, float]
@@ -66,6 +67,7 @@ class RecipeResult(TypedDict):
     ids: list[str]
     predictions: NDArray[np.float32]
     labels: NDArray[np.float32]
+    padded_lengths: NotRequired[list[int]]
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ def evaluate_model(
     device: str | torch.device | None = None,
     scheme: str = "mosi",
     vocabulary: Sequence[str] | None = None,
+    padded_lengths: tuple[int, int, int] | None = None,
 ) -> dict[str, RecipeResult]:
     """Scores one model under several corruption recipes.
 
@@ -189,35 +192,45 @@ def evaluate_model(
     Args:
         model: A model of the batch contract.
         processor: The processor saved with the model.
-        rows: Rows of a stored dataset: a `datasets.Dataset` or a list of dicts.
+        rows: Rows of a stored dataset: a `datasets.Dataset` or a list of dicts. Masks of published protocols depend on
+            a row's place among them.
         dataset_name: Name of the dataset, part of the key of every corruption draw.
         split: Name of the split, part of the key too.
-        recipes: Recipe names. Those with the same effect, such as `clean` and `drop-0.0`, run once.
+        recipes: Recipe names that `read_recipe` knows. Those with the same effect, such as `clean` and `drop-0.0`, run
+            once.
         seed: Seed of the corruption masks; the same masks for every model that is compared.
         batch_size: Samples per forward pass.
         device: Where to run. None means CUDA if there is one, else the CPU.
         scheme: Label scheme, as in `sentiment_metrics`.
         vocabulary: Words of the training split, for the text kind `asr`; None where no recipe needs it.
+        padded_lengths: Padded lengths of text, audio and vision for recipes of published protocols, for example (50,
+            375, 500). None means the longest row of each; a modality that the model doesn't use then counts 1.
 
     Returns:
         Recipe name to result, in the order of `recipes`.
 
     Raises:
         ConfigError: If the scheme or a recipe is unknown.
-        DataError: If there is no row, or the model predicts NaN or infinity.
+        DataError: If there is no row, the model predicts NaN or infinity, or a row is longer than its padded length.
     """
     require_scheme(scheme)
     if not len(rows):
         raise DataError("an evaluation needs at least one row, found none; choose another split or subset")
     recipes = list(recipes)
     canonical = {recipe: canonical_recipe(recipe) for recipe in recipes}
+    ids = _row_ids(rows)
     used = _config_value(model, "modality_names", MODALITIES)
     observed = row_modalities(rows) & np.array([modality in used for modality in MODALITIES])
     collator = SentimentCollator(processor)
     dataset, rows_of_dataset = None, np.empty(0, np.intp)
     results: dict[str, RecipeResult] = {}
     for recipe in dict.fromkeys(canonical.values()):
-        kept = np.flatnonzero(_keeps_a_modality(observed, recipe))
+        plan = read_recipe(recipe)
+        if isinstance(plan, LiteratureRecipe):
+            plan = plan.over(split_ids=ids, padded_lengths=padded_lengths)
+        removed = _removed_modalities(plan, len(rows), dataset_name=dataset_name, split=split, seed=seed)
+        kept = np.flatnonzero((observed & ~removed).any(axis=1))
+        lengths = None
         logger.info("recipe %s: %d rows", recipe, len(kept))
         if len(kept) == 0:
             found = ModelPredictions([], np.empty(0, np.float32), np.empty(0, np.float32), None)
@@ -235,9 +248,12 @@ def evaluate_model(
                     label_range=LABEL_RANGE_OF_SCHEME[scheme],
                 )
             # Recipes over the same rows share what was decoded and encoded.
-            corrupted = dataset.with_corruption(CorruptionRecipe.from_name(recipe))
+            corrupted = dataset.with_corruption(plan)
+            lengths = corrupted.padded_lengths
             found = predict_with_severity(model, corrupted, collator, batch_size=batch_size, device=device)
         results[recipe] = _score(found, recipe, scheme, num_skipped=len(observed) - len(kept))
+        if lengths is not None:
+            results[recipe]["padded_lengths"] = list(lengths)
     return {recipe: results[canonical[recipe]] for recipe in recipes}
 
 
@@ -297,9 +313,20 @@ def _is_present(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
-def _keeps_a_modality(observed: NDArray[np.bool_], recipe: str) -> NDArray[np.bool_]:
-    removed = removed_modalities(recipe)
-    return (observed & np.array([modality not in removed for modality in MODALITIES])).any(axis=1)
+def _row_ids(rows: Any) -> list[str]:
+    if hasattr(rows, "select_columns"):
+        return list(rows.with_format(None).select_columns(["id"])[:]["id"])
+    return [str(row["id"]) for row in rows]
+
+
+def _removed_modalities(
+    plan: CorruptionRecipe | LiteratureRecipe, num_rows: int, *, dataset_name: str, split: str, seed: int
+) -> NDArray[np.bool_]:
+    """Says which modalities a recipe takes from which rows, (N, 3)."""
+    if isinstance(plan, LiteratureRecipe):
+        return plan.removed_modalities(plan.split_ids or (), dataset=dataset_name, split=split, seed=seed)
+    removed = removed_modalities(plan.name)
+    return np.tile([modality in removed for modality in MODALITIES], (num_rows, 1))
 
 
 def _score(found: ModelPredictions, recipe: str, scheme: str, *, num_skipped: int) -> RecipeResult:

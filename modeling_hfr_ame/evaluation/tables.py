@@ -25,6 +25,8 @@ _HEADINGS = {
 def results_table(document: Mapping[str, Any]) -> Table:
     """Draws one row per protocol and model: each metric averaged over the protocol's recipes, mean and ± sd over seeds.
 
+    Protocols over rates get a second row per model, the area under each metric's curve.
+
     Args:
         document: A results document.
     """
@@ -37,11 +39,16 @@ def results_table(document: Mapping[str, Any]) -> Table:
     for metric in document["metrics"]:
         table.add_column(_HEADINGS[metric], justify="right", no_wrap=True)
     for protocol, recipes in document["protocols"].items():
-        label = f"{protocol}\nof {len(recipes)}" if len(recipes) > 1 else protocol
-        for name, model in document["models"].items():
-            means = model["protocols"][protocol]["mean"]
-            table.add_row(label, name, *(_mean_over_sd(means[metric]) for metric in document["metrics"]))
-            label = ""
+        # Long protocol names break at their underscores.
+        title = protocol.replace("_", "\n")
+        num_averaged = len(document.get("averaged_recipes", {}).get(protocol, recipes))
+        for key, label in (("mean", f"{title}\nof {num_averaged}" if len(recipes) > 1 else title), ("auilc", "AUILC")):
+            for name, model in document["models"].items():
+                summaries = model["protocols"][protocol].get(key)
+                if summaries:
+                    cells = (_mean_over_sd(summaries[metric]) for metric in document["metrics"])
+                    table.add_row(label, name, *cells)
+                    label = ""
         table.add_section()
     for name, metrics in document["baselines"].items():
         values = (_number(metrics[metric]) for metric in document["metrics"])
@@ -115,9 +122,19 @@ def conditions(document: Mapping[str, Any]) -> str:
         f"{name}: seeds {', '.join(map(str, model['seeds']))}; selection: {model['selection_rule']}"
         for name, model in document["models"].items()
     ]
-    lines += [
-        f"{name}: mean of {len(recipes)} recipes" for name, recipes in document["protocols"].items() if len(recipes) > 1
-    ]
+    for name, recipes in document["protocols"].items():
+        averaged = document.get("averaged_recipes", {}).get(name, recipes)
+        left_out = [recipe for recipe in recipes if recipe not in averaged]
+        without = f" (without {', '.join(left_out)})" if left_out else ""
+        if len(recipes) > 1:
+            lines.append(f"{name}: mean of {len(averaged)} recipes{without}")
+        if name in document.get("protocol_notes", {}):
+            lines.append(f"{name}: {document['protocol_notes'][name]}")
+        lines += _padded_lengths(document, name) + _rows_left_out(document, name)
+    if any("auilc" in section for model in document["models"].values() for section in model["protocols"].values()):
+        lines.append(
+            "AUILC: area under a metric over the rate (trapezoids), not divided by the width of the rate range"
+        )
     if document["baselines"]:
         lines.append("constant: every row gets the mean or median label of the training split")
     lines += [
@@ -127,6 +144,34 @@ def conditions(document: Mapping[str, Any]) -> str:
         f"± sd over training seeds (n − 1); {_MISSING} not defined",
     ]
     return "\n".join(lines)
+
+
+def _padded_lengths(document: Mapping[str, Any], protocol: str) -> list[str]:
+    """States the padded lengths of a published protocol's masks; models with other tokenizers may differ."""
+    models_of_lengths: dict[tuple[int, ...], list[str]] = {}
+    for name, model in document["models"].items():
+        for recipe in model["protocols"][protocol]["recipes"].values():
+            names = models_of_lengths.setdefault(tuple(recipe.get("padded_lengths", ())), [])
+            if name not in names:
+                names.append(name)
+    models_of_lengths.pop((), None)
+    return [
+        f"{protocol}: masks drawn on arrays of {'/'.join(map(str, lengths))} steps of text/audio/vision "
+        f"({', '.join(names)})"
+        for lengths, names in models_of_lengths.items()
+    ]
+
+
+def _rows_left_out(document: Mapping[str, Any], protocol: str) -> list[str]:
+    """States how many rows a protocol could not score; the count differs between its recipes."""
+    counts = [
+        recipe.get("num_skipped", 0)
+        for model in document["models"].values()
+        for recipe in model["protocols"][protocol]["recipes"].values()
+    ]
+    if not any(counts):
+        return []
+    return [f"{protocol}: up to {max(counts)} of {document['num_rows']} rows left out that kept no modality to read"]
 
 
 def _number(value: float | None) -> str:

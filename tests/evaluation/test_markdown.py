@@ -18,7 +18,7 @@ def document() -> dict:
             name: {"metrics": {"mae": summary(*values), "corr": summary(0.5)}} for name in ("drop-0.0", "drop-0.1")
         }
         mean = {"mae": summary(*values), "corr": summary(0.5)}
-        section = {"mean": mean, "recipes": found}
+        section = {"mean": mean, "recipes": found, "auilc": {"mae": summary(0.06), "corr": summary(0.05)}}
         return {"seeds": [1, 2], "selection_rule": "lowest", "protocols": {"P1": section}}
 
     full = model(0.5, 0.7)
@@ -46,6 +46,7 @@ def document() -> dict:
     [
         "`tiny`, test split, 11 rows (subset all)",
         "| P1 | full | 0.600 ± 0.141 | 0.500 |",
+        "| P1 AUILC | full | 0.060 | 0.050 |",
         "| any | constant mean | 1.300 | – |",
         "| rate | full | control |",
         "| 0.1 | 0.600 ± 0.141 / 0.500 | 0.850 ± 0.071 / 0.500 |",
@@ -56,6 +57,18 @@ def document() -> dict:
 )
 def test_report_holds_the_line(document: dict, line: str) -> None:
     assert line in markdown_report(document).splitlines()
+
+
+def test_report_counts_rows_that_could_not_be_scored(document: dict) -> None:
+    assert "left out" not in markdown_report(document)
+    document["models"]["control"]["protocols"]["P1"]["recipes"]["drop-0.1"]["num_skipped"] = 3
+    assert "* P1: up to 3 of 11 rows left out that kept no modality to read" in markdown_report(document).splitlines()
+
+
+def test_report_of_a_document_without_areas_has_no_such_rows(document: dict) -> None:
+    for model in document["models"].values():
+        del model["protocols"]["P1"]["auilc"]
+    assert "AUILC" not in markdown_report(document)
 
 
 def test_report_leaves_other_metrics_out_of_the_comparison(document: dict) -> None:

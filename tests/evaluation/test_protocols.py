@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from modeling_hfr_ame.corruption import CorruptionRecipe
+from modeling_hfr_ame.corruption import CorruptionRecipe, read_recipe
 from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.evaluation import auilc, mean_over_rates, protocol_recipes
 from modeling_hfr_ame.evaluation.protocols import (
     PROTOCOL_NAMES,
+    PROTOCOL_NOTES,
+    RATE_PROTOCOLS,
+    averaged_recipes,
     canonical_recipe,
     rates_of_recipes,
     removed_modalities,
@@ -16,13 +19,17 @@ from modeling_hfr_ame.evaluation.protocols import (
 @pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_protocol_recipes_every_name_parses_and_means_something_else(protocol):
     recipes = protocol_recipes(protocol)
-    parsed = [CorruptionRecipe.from_name(recipe) for recipe in recipes]
+    parsed = [read_recipe(recipe) for recipe in recipes]
     assert len(set(parsed)) == len(recipes)
 
 
 def test_protocol_recipes_have_the_documented_sizes():
     sizes = {protocol: len(protocol_recipes(protocol)) for protocol in PROTOCOL_NAMES}
-    assert sizes == {"P0": 1, "P1": 10, "P2": 6, "P3": 9, "P4": 75, "P5": 10}
+    own = {"P0": 1, "P1": 10, "P2": 6, "P3": 9, "P4": 75, "P5": 10}
+    published = {"lnln": 10, "tfr_net": 1, "emt_dlfr": 11, "imder_mr": 8}
+    published |= {"fixed_modalities": 7, "fixed_modalities_lnln": 7}
+    assert sizes == own | published
+    assert set(PROTOCOL_NOTES) == set(published)
 
 
 def test_protocol_p1_covers_rates_from_zero_to_nine_tenths():
@@ -50,13 +57,22 @@ def test_protocol_recipes_result_may_be_changed_without_harm():
 
 
 def test_protocol_recipes_unknown_protocol_raises():
-    with pytest.raises(ConfigError, match="a protocol must be one of P0, P1, P2, P3, P4, P5, found 'P6'"):
+    with pytest.raises(ConfigError, match=r"a protocol must be one of P0, P1, P2, P3, P4, P5, lnln, .*, found 'P6'"):
         protocol_recipes("P6")
 
 
 @pytest.mark.parametrize(
     ("recipe", "expected"),
-    [("clean", "clean"), ("drop-0.0", "clean"), ("block-0.0-audio", "clean"), ("drop-0.50", "drop-0.5")],
+    [
+        ("clean", "clean"),
+        ("drop-0.0", "clean"),
+        ("block-0.0-audio", "clean"),
+        ("drop-0.50", "drop-0.5"),
+        ("lnln-0.0", "clean"),
+        ("imder_mr-0.0", "clean"),
+        ("emt_dlfr-1.00", "emt_dlfr-1.0"),
+        ("lnln_fixed-vision-text", "lnln_fixed-text-vision"),
+    ],
 )
 def test_canonical_recipe_same_effect_gets_same_name(recipe, expected):
     assert canonical_recipe(recipe) == expected
@@ -65,6 +81,27 @@ def test_canonical_recipe_same_effect_gets_same_name(recipe, expected):
 def test_removed_modalities_of_a_partial_corruption_is_empty():
     assert removed_modalities("drop-0.9") == frozenset()
     assert removed_modalities("clean") == frozenset()
+
+
+def test_averaged_recipes_leave_the_complete_input_out_where_the_published_mean_does():
+    assert averaged_recipes("imder_mr") == [f"imder_mr-0.{tenth}" for tenth in range(1, 8)]
+    assert averaged_recipes("fixed_modalities") == protocol_recipes("P2")
+    assert "clean" not in averaged_recipes("fixed_modalities_lnln")
+    assert len(averaged_recipes("fixed_modalities_lnln")) == 6
+    for protocol in ("P1", "P2", "lnln", "tfr_net", "emt_dlfr"):
+        assert averaged_recipes(protocol) == protocol_recipes(protocol)
+
+
+@pytest.mark.parametrize("protocol", RATE_PROTOCOLS)
+def test_rate_protocols_have_increasing_rates_and_an_area(protocol):
+    rates = rates_of_recipes(protocol_recipes(protocol))
+    assert auilc(rates, rates) == pytest.approx((rates[-1] ** 2 - rates[0] ** 2) / 2)  # of the curve y = x
+
+
+def test_rates_of_published_protocols_are_those_of_the_papers():
+    np.testing.assert_allclose(rates_of_recipes(protocol_recipes("lnln")), np.arange(10) / 10)
+    np.testing.assert_allclose(rates_of_recipes(protocol_recipes("emt_dlfr")), np.arange(11) / 10)
+    np.testing.assert_allclose(rates_of_recipes(protocol_recipes("imder_mr")), [*np.arange(7) / 10, 2 / 3])
 
 
 def test_auilc_random_curve_equals_scipy_trapezoid():
