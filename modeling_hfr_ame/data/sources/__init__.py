@@ -1,0 +1,1 @@
+"""Readers of the layouts that users hold: one file per layout, one table that tells them apart."""
