@@ -21,7 +21,7 @@ ROOM_RANKS = {
     "evaluation": 3,
     "training": 4,
     "hub": 5,
-    "cli": 5,
+    "cli": 6,
 }
 CLOSURE_LIBRARIES = {"torch", "numpy", "transformers", "huggingface_hub", "safetensors"}
 FORBIDDEN_STEMS = {"utils", "helpers", "common", "misc"}

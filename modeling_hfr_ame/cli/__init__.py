@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import demo, doctor, evaluate, prepare, train
+from . import corrupt, demo, doctor, evaluate, inspect, prepare, train
 from .error_reporting import ErrorReportingGroup
 
 __all__ = ["app", "main"]
@@ -48,11 +48,13 @@ def _global_options(
 
 app.command()(demo.demo)
 app.command()(prepare.prepare)
+app.command()(inspect.inspect)
 # HfArgumentParser owns the options of `train`, --help included, so Typer hands every argument on.
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     options_metavar="",
 )(train.train)
+app.command()(corrupt.corrupt)
 app.command()(evaluate.evaluate)
 app.command()(doctor.doctor)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modeling_hfr_ame.evaluation.benchmark import compare_runs, evaluate_runs
+    from modeling_hfr_ame.evaluation.data_sheet import DataSheet, read_data_sheet
+    from modeling_hfr_ame.evaluation.data_sheet_figure import draw_data_sheet
     from modeling_hfr_ame.evaluation.metrics import compute_metrics_for_trainer, sentiment_metrics
     from modeling_hfr_ame.evaluation.protocols import auilc, mean_over_rates, protocol_recipes
     from modeling_hfr_ame.evaluation.restoration import evaluate_restoration
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from modeling_hfr_ame.evaluation.sentiment_metric import SentimentMetric
 
 _MODULE_OF_NAME = {
+    "DataSheet": "data_sheet",
     "PairedComparison": "seed_statistics",
     "RecipeResult": "runner",
     "SeedSummary": "seed_statistics",
@@ -30,6 +33,7 @@ _MODULE_OF_NAME = {
     "compare_runs": "benchmark",
     "compute_metrics_for_trainer": "metrics",
     "constant_baseline": "seed_statistics",
+    "draw_data_sheet": "data_sheet_figure",
     "evaluate_model": "runner",
     "evaluate_restoration": "restoration",
     "evaluate_runs": "benchmark",
@@ -37,11 +41,13 @@ _MODULE_OF_NAME = {
     "paired_comparison": "seed_statistics",
     "predict": "runner",
     "protocol_recipes": "protocols",
+    "read_data_sheet": "data_sheet",
     "sentiment_metrics": "metrics",
     "summarize_seeds": "seed_statistics",
 }
 
 __all__ = [
+    "DataSheet",
     "PairedComparison",
     "RecipeResult",
     "SeedSummary",
@@ -50,6 +56,7 @@ __all__ = [
     "compare_runs",
     "compute_metrics_for_trainer",
     "constant_baseline",
+    "draw_data_sheet",
     "evaluate_model",
     "evaluate_restoration",
     "evaluate_runs",
@@ -57,6 +64,7 @@ __all__ = [
     "paired_comparison",
     "predict",
     "protocol_recipes",
+    "read_data_sheet",
     "sentiment_metrics",
     "summarize_seeds",
 ]

@@ -180,6 +180,20 @@ def test_evaluate_options_reach_the_evaluation(replace_room: ReplaceRoom) -> Non
     assert options["split"] == "test"
 
 
+def test_evaluate_padded_lengths_reach_the_evaluation_as_numbers(replace_room: ReplaceRoom) -> None:
+    calls = replace_room("evaluation", "evaluate_runs", "compare_runs")
+    assert _run("evaluate", "run", "--protocol", "lnln", "--padded-lengths", "50/375/500").exit_code == 0
+    assert _run("evaluate", "run").exit_code == 0
+    assert [options["padded_lengths"] for _, options in calls] == [(50, 375, 500), None]
+
+
+@pytest.mark.parametrize("lengths", ["50", "50/375", "50/0/500", "a/b/c", "50/375/-1"])
+def test_evaluate_malformed_padded_lengths_are_refused(replace_room: ReplaceRoom, lengths: str) -> None:
+    replace_room("evaluation", "evaluate_runs", "compare_runs")
+    with pytest.raises(InputError, match=f"three whole numbers .* found '{lengths}'; write for example 50/375/500"):
+        main(["--debug", "evaluate", "run", "--padded-lengths", lengths])
+
+
 def test_evaluate_several_runs_are_compared_in_order(replace_room: ReplaceRoom) -> None:
     calls = replace_room("evaluation", "evaluate_runs", "compare_runs")
     assert _run("evaluate", "runs/full", "control=runs/b", "--split", "validation").exit_code == 0
@@ -200,7 +214,11 @@ def test_evaluate_runs_of_one_name_are_refused(replace_room: ReplaceRoom) -> Non
     [
         ("evaluation", "evaluate_runs", ["evaluate", "run"]),
         ("evaluation", "compare_runs", ["evaluate", "run", "other"]),
-        ("data", "prepare_mosi_clips", ["prepare", "clips", "--labels", "l.csv", "--out", "o"]),
+        (
+            "data",
+            "prepare_mosi_clips",
+            ["prepare", "clips", "--layout", "mosi-clips", "--labels", "l.csv", "--out", "o"],
+        ),
         ("data", "prepare_synthetic_talkers", ["prepare", "--layout", "synthetic-talkers", "--out", "o"]),
         ("training", "main", ["train"]),
         ("training.demo", "run_demo", ["demo"]),
@@ -223,11 +241,11 @@ def test_command_call_fits_the_signature_of_the_real_function(
 def test_prepare_clips_reach_the_builder(replace_room: ReplaceRoom) -> None:
     calls = replace_room("data", "prepare_mosi_clips")
     result = _run(
-        *("prepare", "clips", "--labels", "l.csv", "--out", "o", "--workers", "3"),
+        *("prepare", "clips", "--layout", "mosi-clips", "--labels", "l.csv", "--out", "o", "--workers", "3"),
         *("--audio-hz", "20", "--exclude-video", "a", "--exclude-video", "b"),
     )
     assert result.exit_code == 0
-    assert result.stdout == "test: 3 rows (text 3, audio 1, vision 1)\nstored dataset: recorded\n"
+    assert result.stdout == ("layout: mosi-clips\ntest: 3 rows (text 3, audio 1, vision 1)\nstored dataset: recorded\n")
     assert result.stderr == "1 clips failed; manifest.json lists them with reasons\n"
     [(args, options)] = calls
     assert args == (Path("clips"), Path("l.csv"), Path("o"))
@@ -245,13 +263,13 @@ def test_prepare_synthetic_reaches_the_generator(replace_room: ReplaceRoom) -> N
 
 def test_prepare_clips_without_labels_says_what_to_pass(replace_room: ReplaceRoom) -> None:
     replace_room("data", "prepare_mosi_clips")
-    with pytest.raises(DataError, match="needs a label file, found no --labels; pass --labels"):
-        main(["--debug", "prepare", "clips", "--out", "o"])
+    with pytest.raises(DataError, match="needs a label table, found no --labels; pass --labels"):
+        main(["--debug", "prepare", "clips", "--layout", "mosi-clips", "--out", "o"])
 
 
 def test_prepare_synthetic_with_a_source_is_refused(replace_room: ReplaceRoom) -> None:
     replace_room("data", "prepare_synthetic_talkers")
-    with pytest.raises(DataError, match="takes no source, found clips; drop CLIPS"):
+    with pytest.raises(DataError, match="takes no source, found clips; drop SOURCE"):
         main(["--debug", "prepare", "clips", "--layout", "synthetic-talkers", "--out", "o"])
 
 
