@@ -176,10 +176,16 @@ class FMUNet(GradientCheckpointingLayer):
         received: torch.Tensor,
         observed: torch.Tensor,
         mask: torch.Tensor,
-        conditions: Conditions,
+        tokens: torch.Tensor | None,
+        token_positions: torch.Tensor,
+        token_mask: torch.Tensor,
+        code: torch.Tensor | None,
         position_scale: float,
     ) -> torch.Tensor:
         """Predicts the correction before it is confined to its band.
+
+        The conditions come as tensors: reentrant checkpointing detaches arguments, and would not find a tensor inside
+        an object, so that its backward would run through the conditions' own graph twice.
 
         Args:
             band: (B, L, D) received part Y^(b).
@@ -187,12 +193,16 @@ class FMUNet(GradientCheckpointingLayer):
             received: (B, L, D) all received bands Y.
             observed: (B, L) observed flags.
             mask: (B, L) bool valid prefix.
-            conditions: Condition tokens and code.
+            tokens: (B, S, D) condition tokens, or None without cross-attention.
+            token_positions: (B, S, P) relative positions of the sources' steps.
+            token_mask: (B, S) bool.
+            code: (B, G) global code, or None without FiLM.
             position_scale: Length of the relative time axis.
 
         Returns:
             (B, L, D) correction Δ, zero at padding and at initialisation.
         """
+        conditions = Conditions(tokens=tokens, positions=token_positions, mask=token_mask, code=code)
         length = mask.shape[1]
         step = 2 ** len(self.down_convs)
         pad = -length % step
@@ -335,7 +345,10 @@ class FrequencyRestoration(nn.Module):
                     item.states,
                     item.observed,
                     item.mask,
-                    conditions,
+                    conditions.tokens,
+                    conditions.positions,
+                    conditions.mask,
+                    conditions.code,
                     self.config.position_scale,
                 )
                 restored[name][band] = item.bands[band] + item.analysis.project(correction, band)
