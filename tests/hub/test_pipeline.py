@@ -1,0 +1,252 @@
+"""The pipeline `multimodal-sentiment-analysis`: what it takes, and what it says."""
+
+import io
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from modeling_hfr_ame import MultimodalSentimentPipeline
+from modeling_hfr_ame.errors import ConfigError, InputError, MediaError
+from modeling_hfr_ame.media import decode_media
+from modeling_hfr_ame.media_inputs import read_audio, read_video, read_vision
+from modeling_hfr_ame.pipeline_sentiment import sentiment_bin
+from tests.hub.run_making import make_items, make_model, make_processor
+from tests.media.clip_writing import even_times, tone, write_clip
+
+
+def make_pipe(native: bool = False, **overrides: Any) -> MultimodalSentimentPipeline:
+    return MultimodalSentimentPipeline(
+        model=make_model(native, **overrides), processor=make_processor(native), device="cpu"
+    )
+
+
+@pytest.fixture(scope="module")
+def pipe() -> MultimodalSentimentPipeline:
+    return make_pipe()
+
+
+@pytest.fixture(scope="module")
+def native_pipe() -> MultimodalSentimentPipeline:
+    return make_pipe(native=True)
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def wav(waveform: np.ndarray, rate: int = 16000, channels: int = 1) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.round(waveform * 32767).astype("<i2").tobytes())
+    return stream.getvalue()
+
+
+def test_result_is_the_models_score_with_what_stands_behind_it(pipe: MultimodalSentimentPipeline) -> None:
+    item = make_items()[0]
+    result = pipe(item)
+    batch = pipe.processor(**{name: [value] for name, value in item.items()})
+    with torch.no_grad():
+        output = pipe.model(**batch, output_severity=True, output_gates=True)
+    assert result["score"] == output.logits.item()
+    assert result["label_range"] == [-3.0, 3.0]
+    assert list(result["severity"].values()) == output.severity[0].tolist()
+    assert result["gates"]["audio"] == pytest.approx(output.gates[0, 1].mean(-1).tolist())
+    assert result["bin"] == round(result["score"])
+    assert result["label"] == ("negative" if result["bin"] < 0 else "positive" if result["bin"] > 0 else "neutral")
+
+
+def test_absent_modality_has_severity_one_and_no_gates(pipe: MultimodalSentimentPipeline) -> None:
+    result = pipe(make_items()[1])
+    assert result["severity"]["vision"] == 1.0
+    assert result["gates"].keys() == {"text", "audio"}
+
+
+def test_model_without_severity_and_gates_says_none() -> None:
+    result = make_pipe(severity="none", ame="none")("the end")
+    assert result["severity"] is None
+    assert "score" in result
+
+
+def test_score_beyond_the_label_range_is_clipped(pipe: MultimodalSentimentPipeline) -> None:
+    outputs = {"score": torch.tensor([7.5]), "present": torch.ones(1, 3, dtype=torch.bool)}
+    result = pipe.postprocess(outputs)
+    assert (result["score"], result["bin"], result["label"]) == (3.0, 3, "positive")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+def test_list_in_batches_gives_the_single_results_in_order(pipe: MultimodalSentimentPipeline, batch_size: int) -> None:
+    singles = [pipe(item)["score"] for item in make_items()]
+    assert len(set(singles)) == len(singles)
+    results = pipe(make_items(), batch_size=batch_size)
+    assert [result["score"] for result in results] == pytest.approx(singles, abs=1e-5)
+
+
+def test_generator_is_read_lazily(pipe: MultimodalSentimentPipeline) -> None:
+    read = []
+
+    def clips() -> Iterator[dict[str, Any]]:
+        for index, item in enumerate(make_items()):
+            read.append(index)
+            yield item
+
+    results = pipe(clips())
+    first = next(iter(results))
+    assert first["score"] == pipe(make_items()[0])["score"]
+    assert len(read) < len(make_items())
+
+
+def test_empty_list_and_tuple_and_string_are_taken(pipe: MultimodalSentimentPipeline) -> None:
+    assert pipe([]) == []
+    assert pipe(("the end", "slow")) == pipe(["the end", "slow"]) == [pipe({"text": "the end"}), pipe("slow")]
+
+
+@pytest.mark.parametrize("kind", ["list", "tensor", "bytes", "path", "string path"])
+def test_frames_in_every_form_give_the_same_result(
+    pipe: MultimodalSentimentPipeline, tmp_path: Path, kind: str
+) -> None:
+    item = make_items()[2]
+
+    def as_kind(name: str) -> Any:
+        array = item[name]
+        (tmp_path / name).write_bytes(npy(array))
+        forms = {"list": array.tolist(), "tensor": torch.tensor(array), "bytes": npy(array)}
+        return (forms | {"path": tmp_path / name, "string path": str(tmp_path / name)})[kind]
+
+    assert pipe({name: as_kind(name) for name in item}) == pipe(item)
+
+
+def test_waveform_in_every_form_gives_the_same_result(native_pipe: MultimodalSentimentPipeline) -> None:
+    # On the 16-bit grid, so that a wav file loses nothing.
+    sound = np.round(tone(rate=16000) * 32768).astype(np.float32) / 32768
+    file = wav(sound * 32768 / 32767)
+    expected = native_pipe({"audio": sound, "sampling_rate": 16000})
+    assert native_pipe({"audio": sound}, sampling_rate=16000) == expected
+    assert native_pipe({"audio": {"array": sound, "sampling_rate": 16000}}) == expected
+    assert native_pipe({"audio": file}) == expected
+    assert expected["severity"]["text"] == 1.0
+
+
+def test_silent_recording_counts_as_absent(native_pipe: MultimodalSentimentPipeline) -> None:
+    silent = {"text": "the end", "audio": np.zeros(16000), "sampling_rate": 16000}
+    assert native_pipe(silent) == native_pipe("the end")
+    with pytest.raises(InputError, match="a sample needs text, audio or vision"):
+        native_pipe({"audio": np.zeros(16000), "sampling_rate": 16000})
+
+
+def test_video_file_gives_both_tracks(native_pipe: MultimodalSentimentPipeline, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", even_times(), tone())
+    media = decode_media(clip)
+    assert media.audio is not None
+    assert media.video is not None
+    result = native_pipe({"text": "the end", "video": clip})
+    tracks = {"audio": media.audio.waveform, "vision": media.video.frames, "sampling_rate": 16000}
+    assert result == native_pipe({"text": "the end", **tracks})
+    assert result["gates"].keys() == {"text", "audio", "vision"}
+    assert native_pipe({"text": "the end", "video": clip.read_bytes()}) == result
+
+
+def test_media_are_decoded_as_the_package_prepares_datasets(tmp_path: Path) -> None:
+    stereo = np.stack([tone(1.3), 0.5 * tone(1.3, 220.0)])
+    uneven = [0.0, 0.1, 0.15, 0.4, 0.41, 0.9, 1.25]
+    for suffix, codec in (("mp4", "aac"), ("mkv", "pcm_s16le")):
+        clip = write_clip(tmp_path / f"clip.{suffix}", uneven, stereo, audio_codec=codec)
+        for rate_hz in (5.0, 12.5):
+            media = decode_media(clip, frame_rate_hz=rate_hz)
+            tracks = read_video(clip, 16000, rate_hz)
+            assert media.audio is not None
+            assert media.video is not None
+            np.testing.assert_array_equal(tracks.waveform, media.audio.waveform)
+            np.testing.assert_array_equal(tracks.pictures, media.video.frames)
+
+
+def test_wav_of_another_rate_and_width_is_converted() -> None:
+    waveform, rate = read_audio(wav(tone(rate=8000), rate=8000), None, 16000)
+    assert rate == 16000
+    assert len(waveform) == pytest.approx(16000, abs=50)
+
+
+@pytest.mark.parametrize("score", [-3.0, -2.5, -0.5, 0.49, 0.5, 1.5, 2.51, 4.0])
+def test_bin_of_mosi_is_the_nearest_whole_number(score: float) -> None:
+    assert sentiment_bin(score, "mosi") == np.round(np.clip(score, -3, 3))
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"), [(-1.0, -2), (-0.7, -2), (-0.69, -1), (-0.1, -1), (0.0, 0), (0.1, 0), (0.11, 1), (0.71, 2)]
+)
+def test_bin_of_sims_has_its_five_classes(score: float, expected: int) -> None:
+    assert sentiment_bin(score, "sims") == expected
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "message"),
+    [
+        (3, InputError, "an item must be a string or a dict"),
+        ({"sound": "a"}, InputError, "an item may hold .*; found sound; rename or drop"),
+        ({}, InputError, "a sample needs text, audio or vision"),
+        ({"audio": "https://example.org/a.wav"}, MediaError, "found the address .*; download the file first"),
+        ({"audio": "no-such-file.wav"}, MediaError, r"no-such-file\.wav must be a readable file"),
+        ({"audio": b""}, MediaError, "media must have 1 to"),
+        ({"audio": b"not a recording"}, MediaError, "a media file must be decodable"),
+        ({"audio": npy(np.zeros((3, 5)))[:-1]}, MediaError, "an .npy file must hold one complete array"),
+        ({"audio": wav(tone())[:-10]}, MediaError, "a wav file must be complete|decodable"),
+        ({"video": np.zeros((2, 3))}, MediaError, "video must be the path or the bytes"),
+        ({"audio": np.zeros((3, 4))}, InputError, "width|features"),
+    ],
+)
+def test_wrong_item_is_named(pipe: MultimodalSentimentPipeline, item: Any, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        pipe(item)
+
+
+def test_npy_with_pickled_objects_is_refused(pipe: MultimodalSentimentPipeline) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(MediaError, match="one complete array of plain numbers"):
+        pipe({"audio": stream.getvalue()})
+
+
+def test_media_without_the_wanted_track_is_named(tmp_path: Path) -> None:
+    silent = write_clip(tmp_path / "pictures.mp4", even_times(0.4))
+    sound = write_clip(tmp_path / "sound.mp4", None, tone(0.4))
+    with pytest.raises(MediaError, match="audio needs a file with an audio track"):
+        read_audio(silent, None, 16000)
+    with pytest.raises(MediaError, match="vision needs a file with a video track"):
+        read_vision(sound, 5.0)
+
+
+def test_playlist_can_not_lead_to_another_file(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", even_times(0.4), tone(0.4), audio_codec="mp2")
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\n{clip}\n#EXT-X-ENDLIST\n".encode()
+    with pytest.raises(MediaError, match="a media file must be decodable"):
+        read_audio(playlist, None, 16000)
+
+
+def test_unknown_parameter_and_unfinished_push_are_refused(pipe: MultimodalSentimentPipeline, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the pipeline takes batch_size.*found \['top_k'\]"):
+        pipe("the end", top_k=2)
+    with pytest.raises(ConfigError, match=r"call pipe\.push_to_hub"):
+        pipe.save_pretrained(tmp_path / "saved", push_to_hub=True)
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.gpu
+def test_pipeline_on_a_cuda_device_agrees_with_the_cpu(pipe: MultimodalSentimentPipeline) -> None:
+    there = MultimodalSentimentPipeline(model=make_model(), processor=make_processor(), device="cuda:0")
+    assert there.model.device.type == "cuda"
+    scores = [result["score"] for result in there(make_items(), batch_size=2)]
+    assert scores == pytest.approx([pipe(item)["score"] for item in make_items()], abs=1e-4)
+
+
+def test_pipeline_takes_the_device_of_the_call(pipe: MultimodalSentimentPipeline) -> None:
+    assert pipe.device == torch.device("cpu")
+    assert {parameter.device.type for parameter in pipe.model.parameters()} == {"cpu"}
