@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataset_scripts.publishing import add_push_options, check_push_options, push_if_asked
 from modeling_hfr_ame.data import SourceOptions, prepare_source, read_manifest
 from modeling_hfr_ame.data.sources.published import compare_counts
 
@@ -25,7 +26,9 @@ def convert(
     parser.add_argument("--labels", type=Path, help="label table, where the source holds no labels")
     parser.add_argument("--splits", type=Path, help="CSV video_id[,clip_id],mode, where the source has no folds")
     parser.add_argument("--overwrite", action="store_true", help="replace an older dataset in the folder")
+    add_push_options(parser)
     arguments = parser.parse_args(argv)
+    check_push_options(parser, arguments)
     options = SourceOptions(
         dataset_name=dataset_name, label_range=label_range, labels=arguments.labels, splits=arguments.splits
     )
@@ -36,3 +39,4 @@ def convert(
     for note in compare_counts(dataset_name, counts) or [f"{split} {rows}" for split, rows in counts.items()]:
         print(f"rows: {note}")
     print(prepared.folder)
+    push_if_asked(prepared.folder, arguments)

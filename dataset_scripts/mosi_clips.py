@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataset_scripts.publishing import add_push_options, check_push_options, push_if_asked
 from modeling_hfr_ame.data import prepare_mosi_clips, read_manifest
 
 
@@ -36,14 +37,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset-name", default="mosi_clips", help="name in reports and corruption keys")
     parser.add_argument("--cache", type=Path, help="folder of the feature cache; default: beside --out")
     parser.add_argument("--overwrite", action="store_true", help="replace an older dataset in the folder")
-    arguments = vars(parser.parse_args(argv))
-    folder = prepare_mosi_clips(arguments.pop("clips"), arguments.pop("labels"), arguments.pop("out"), **arguments)
+    add_push_options(parser)
+    arguments = parser.parse_args(argv)
+    check_push_options(parser, arguments)
+    folder = prepare_mosi_clips(
+        arguments.clips,
+        arguments.labels,
+        arguments.out,
+        exclude_videos=arguments.exclude_videos,
+        workers=arguments.workers,
+        audio_frame_rate_hz=arguments.audio_frame_rate_hz,
+        video_frame_rate_hz=arguments.video_frame_rate_hz,
+        dataset_name=arguments.dataset_name,
+        cache=arguments.cache,
+        overwrite=arguments.overwrite,
+    )
     manifest = read_manifest(folder)
     print(folder)
     for split, counts in manifest["counts"].items():
         present = ", ".join(f"{number} with {modality}" for modality, number in counts["present"].items())
         print(f"{split}: {counts['rows']} rows ({present})")
     print(f"failed clips: {len(manifest['failed'])}; pictures without a face: {manifest['clips']['no_face_share']}")
+    push_if_asked(folder, arguments)
 
 
 if __name__ == "__main__":

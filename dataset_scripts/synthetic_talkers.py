@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataset_scripts.publishing import add_push_options, check_push_options, push_if_asked
 from modeling_hfr_ame.data.synthetic_clips import generate_synthetic_clips
 from modeling_hfr_ame.data.synthetic_report import report_synthetic_talkers
 from modeling_hfr_ame.data.synthetic_talkers import prepare_synthetic_talkers
@@ -31,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-test", type=int, default=400)
     parser.add_argument("--num-clips", type=int, default=24)
     parser.add_argument("--overwrite", action="store_true", help="replace an older dataset in the folder")
+    add_push_options(parser)
     arguments = parser.parse_args(argv)
+    check_push_options(parser, arguments)
+    if arguments.push_to_hub and arguments.out is None:
+        parser.error("--push-to-hub uploads a stored dataset; pass --out FOLDER as well")
     if arguments.report:
         print(report_synthetic_talkers(arguments.seed, num_train=arguments.num_train, num_test=arguments.num_test))
     elif arguments.clips is not None:
@@ -46,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             overwrite=arguments.overwrite,
         )
         print(folder)
+        push_if_asked(folder, arguments)
 
 
 if __name__ == "__main__":

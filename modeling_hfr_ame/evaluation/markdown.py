@@ -34,11 +34,11 @@ def markdown_report(document: Mapping[str, Any]) -> str:
     parts = [title, _metrics_table(document)]
     for protocol in document["protocols"]:
         if protocol in RATE_PROTOCOLS:
-            parts += [f"{protocol} by rate, MAE / Corr:", _recipes_table(document, protocol, "rate")]
+            parts += [f"{protocol} by rate, MAE / Corr:", recipes_table(document, protocol, "rate")]
         elif protocol in SET_PROTOCOLS:
-            parts += [f"{protocol} by missing set, MAE / Corr:", _recipes_table(document, protocol, "missing")]
+            parts += [f"{protocol} by missing set, MAE / Corr:", recipes_table(document, protocol, "missing")]
     if document["comparisons"]:
-        parts += ["Paired differences over seeds, 95 % t-interval:", _comparisons_table(document)]
+        parts += ["Paired differences over seeds, 95 % t-interval:", comparisons_table(document)]
     for name, model in document["models"].items():
         if model.get("restoration"):
             parts += [
@@ -50,12 +50,14 @@ def markdown_report(document: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Draws a table of finished cells."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _number(summary: Mapping[str, Any], digits: int = 3) -> str:
+def mean_and_sd(summary: Mapping[str, Any], digits: int = 3) -> str:
+    """Prints a summary over seeds; a dash for what isn't defined, no spread for one seed."""
     if summary["mean"] is None:
         return "–"
     spread = "" if summary["sd"] is None else f" ± {summary['sd']:.{digits}f}"
@@ -68,35 +70,37 @@ def _metrics_table(document: Mapping[str, Any]) -> str:
     for protocol in document["protocols"]:
         for name, model in document["models"].items():
             means = model["protocols"][protocol]["mean"]
-            rows.append([protocol, name, *(_number(means[metric]) for metric in metrics)])
+            rows.append([protocol, name, *(mean_and_sd(means[metric]) for metric in metrics)])
         for name, model in document["models"].items():
             areas = model["protocols"][protocol].get("auilc")
             if areas:
-                rows.append([f"{protocol} AUILC", name, *(_number(areas[metric]) for metric in metrics)])
+                rows.append([f"{protocol} AUILC", name, *(mean_and_sd(areas[metric]) for metric in metrics)])
     for name, values in document["baselines"].items():
         numbers = ["–" if values[metric] is None else f"{values[metric]:.3f}" for metric in metrics]
         rows.append(["any", f"constant {name.removeprefix('train_')}", *numbers])
-    return _table(["protocol", "model", *metrics], rows)
+    return markdown_table(["protocol", "model", *metrics], rows)
 
 
-def _recipes_table(document: Mapping[str, Any], protocol: str, heading: str) -> str:
+def recipes_table(document: Mapping[str, Any], protocol: str, heading: str) -> str:
+    """Draws MAE and correlation of every model, one row per recipe of a protocol."""
     recipes = document["protocols"][protocol]
     rows = []
     for name, model in document["models"].items():
         found = model["protocols"][protocol]["recipes"]
         cells = [
-            f"{_number(found[recipe]['metrics']['mae'])} / {_number(found[recipe]['metrics']['corr'])}"
+            f"{mean_and_sd(found[recipe]['metrics']['mae'])} / {mean_and_sd(found[recipe]['metrics']['corr'])}"
             for recipe in recipes
         ]
         rows.append([name, *cells])
     # One column per model: a protocol has more recipes than there are models.
     columns = [[heading, *(recipe.partition("-")[2] or "none" for recipe in recipes)], *rows]
-    return _table(
+    return markdown_table(
         [column[0] for column in columns], [list(line) for line in zip(*(c[1:] for c in columns), strict=True)]
     )
 
 
-def _comparisons_table(document: Mapping[str, Any]) -> str:
+def comparisons_table(document: Mapping[str, Any]) -> str:
+    """Draws the paired differences between models in MAE and correlation."""
     rows = []
     for entry in document["comparisons"]:
         if entry["metric"] not in _PRINTED_COMPARISONS:
@@ -107,7 +111,7 @@ def _comparisons_table(document: Mapping[str, Any]) -> str:
         verdict = ("yes" if entry["excludes_zero"] else "no") if known else "–"
         pair = f"{entry['a']} − {entry['b']}"
         rows.append([entry["protocol"], pair, entry["metric"], difference, interval, verdict, str(entry["n"])])
-    return _table(["protocol", "a − b", "metric", "difference", "interval", "excludes 0", "seeds"], rows)
+    return markdown_table(["protocol", "a − b", "metric", "difference", "interval", "excludes 0", "seeds"], rows)
 
 
 def _restoration_table(restoration: Mapping[str, Any]) -> str:
@@ -119,8 +123,9 @@ def _restoration_table(restoration: Mapping[str, Any]) -> str:
             found = report[modality]
             pairs = zip(found["nmse_before"], found["nmse_after"], strict=True)
             bands = " · ".join(
-                f"{_number(before | {'sd': None}, 2)} → {_number(after | {'sd': None}, 2)}" for before, after in pairs
+                f"{mean_and_sd(before | {'sd': None}, 2)} → {mean_and_sd(after | {'sd': None}, 2)}"
+                for before, after in pairs
             )
-            cells.append(f"{bands} ({_number(found['gain_db'], 1)} dB)")
+            cells.append(f"{bands} ({mean_and_sd(found['gain_db'], 1)} dB)")
         rows.append([recipe, *cells])
-    return _table(["recipe", *modalities], rows)
+    return markdown_table(["recipe", *modalities], rows)

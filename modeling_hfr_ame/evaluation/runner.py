@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modeling_hfr_ame.configuration_hfr_ame import MODALITIES
+from modeling_hfr_ame.configuration_sentiment import MODALITIES
 from modeling_hfr_ame.corruption import CorruptionRecipe, LiteratureRecipe, read_recipe
 from modeling_hfr_ame.data import SentimentCollator, SentimentDataset
 from modeling_hfr_ame.errors import ConfigError, DataError

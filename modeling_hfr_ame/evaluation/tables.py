@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 _MISSING = "–"
-_HEADINGS = {
+METRIC_HEADINGS = {
     "mae": "MAE ↓",
     "corr": "Corr",
     "acc2": "Acc-2",
@@ -37,7 +37,7 @@ def results_table(document: Mapping[str, Any]) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column("model", overflow="fold", min_width=8)
     for metric in document["metrics"]:
-        table.add_column(_HEADINGS[metric], justify="right", no_wrap=True)
+        table.add_column(METRIC_HEADINGS[metric], justify="right", no_wrap=True)
     for protocol, recipes in document["protocols"].items():
         # Long protocol names break at their underscores.
         title = protocol.replace("_", "\n")
@@ -74,7 +74,7 @@ def comparison_table(document: Mapping[str, Any]) -> Table:
         table.add_row(
             entry["protocol"],
             f"{entry['a']} − {entry['b']}",
-            _HEADINGS[entry["metric"]],
+            METRIC_HEADINGS[entry["metric"]],
             _signed(entry["mean_difference"]),
             interval,
             verdict if entry["low"] is not None else _MISSING,

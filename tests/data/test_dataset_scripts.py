@@ -1,8 +1,7 @@
-"""The scripts on small sources; the Hub's client is replaced by a recorder."""
+"""The scripts on small sources; tests/hub/test_push_datasets.py sends what they write."""
 
 import importlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -10,7 +9,6 @@ import pytest
 
 from dataset_scripts import corrupted_splits
 from modeling_hfr_ame.data.manifest import read_manifest
-from modeling_hfr_ame.errors import DataError
 from tests.data.corrupted_rows import write_talkers
 
 TABLE = """\
@@ -64,72 +62,8 @@ def test_script_counts_that_differ_from_the_published_ones_are_explained(
     assert "rows: train 2: 1282 fewer than published, which is 1284 (MMSA)" in capsys.readouterr().out
 
 
-class RecordingHub:
-    """Stands for `HfApi`."""
-
-    def __init__(self, *, private: bool) -> None:
-        self.private = private
-        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
-
-    def __call__(self) -> "RecordingHub":
-        return self
-
-    def create_repo(self, repo_id: str, **options: Any) -> None:
-        self.calls.append(("create_repo", repo_id, options))
-
-    def repo_info(self, repo_id: str, **options: Any) -> SimpleNamespace:
-        return SimpleNamespace(private=self.private)
-
-    def upload_folder(self, **options: Any) -> SimpleNamespace:
-        self.calls.append(("upload_folder", options["repo_id"], options))
-        return SimpleNamespace(commit_url="https://example.org/commit/1")
-
-
-def run_corrupted_splits(tmp_path: Path, *extra: str) -> Path:
+def test_corrupted_splits_script_writes_the_configs(tmp_path: Path) -> None:
     clean = write_talkers(tmp_path / "talkers")
     out = tmp_path / "out"
-    corrupted_splits.main(["--data", str(clean), "--out", str(out), "--config", "drop-0.5", "--seed", "3", *extra])
-    return out
-
-
-def test_corrupted_splits_script_writes_the_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = RecordingHub(private=True)
-    monkeypatch.setattr(corrupted_splits, "HfApi", hub)
-    out = run_corrupted_splits(tmp_path)
+    corrupted_splits.main(["--data", str(clean), "--out", str(out), "--config", "drop-0.5", "--seed", "3"])
     assert set(datasets.get_dataset_config_names(str(out))) == {"clean", "drop-0.5"}
-    assert hub.calls == []
-
-
-def test_corrupted_splits_script_uploads_one_private_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hub = RecordingHub(private=True)
-    monkeypatch.setattr(corrupted_splits, "HfApi", hub)
-    out = run_corrupted_splits(tmp_path, "--push", "me/talkers")
-    assert [(name, repo) for name, repo, _ in hub.calls] == [
-        ("create_repo", "me/talkers"),
-        ("upload_folder", "me/talkers"),
-    ]
-    create, upload = (options for _, _, options in hub.calls)
-    assert create == {"repo_type": "dataset", "private": True, "exist_ok": True}
-    assert upload["folder_path"] == out
-    assert upload["repo_type"] == "dataset"
-    assert capsys.readouterr().out.splitlines()[-1] == "https://example.org/commit/1"
-
-
-def test_corrupted_splits_script_never_uploads_to_a_public_repository_unasked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = RecordingHub(private=False)
-    monkeypatch.setattr(corrupted_splits, "HfApi", hub)
-    with pytest.raises(DataError, match="must be private, found the public dataset repository 'me/talkers'; make it"):
-        run_corrupted_splits(tmp_path, "--push", "me/talkers")
-    assert [name for name, _, _ in hub.calls] == ["create_repo"]
-
-
-def test_corrupted_splits_script_uploads_publicly_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = RecordingHub(private=False)
-    monkeypatch.setattr(corrupted_splits, "HfApi", hub)
-    run_corrupted_splits(tmp_path, "--push", "me/talkers", "--public")
-    assert [name for name, _, _ in hub.calls] == ["create_repo", "upload_folder"]
-    assert hub.calls[0][2]["private"] is False
