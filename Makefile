@@ -8,7 +8,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format bench text-encoder clean
+.PHONY: help demo test test-all conformance check format bench text-encoder clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,11 +32,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## train and evaluate a small model on generated talkers, into runs/demo
 	$(BIN)/hfr-ame demo --out runs/demo
 
-test: $(STAMP)  ## run the tests, without those marked slow or gpu
-	$(PYTEST) -m 'not slow and not gpu'
+test: $(STAMP)  ## run the tests, without those marked slow, gpu or conformance
+	$(PYTEST) -m 'not slow and not gpu and not conformance'
 
 test-all: $(STAMP)  ## run every test; those that lack a GPU or data skip with a reason
 	$(PYTEST)
+
+conformance: $(STAMP)  ## run transformers' own tests on our models, from its source distribution (fetched once)
+	$(PYTEST) -n 0 -m conformance tests/conformance
 
 check: $(STAMP)  ## lint, format check and types
 	$(BIN)/ruff check .
