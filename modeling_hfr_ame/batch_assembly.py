@@ -23,25 +23,63 @@ _KNOWN_KEYS = (*_TEXT_KEYS, *_FRAME_KEYS, *_ROW_KEYS)
 
 
 @dataclass(frozen=True)
+class PaddedLength:
+    """How long the rows of one modality become.
+
+    Attributes:
+        at_least: Least padded length, ≥ 1.
+        multiple_of: Padded lengths become a multiple of this; None = 1.
+        equal_rows: Refuse rows of unequal length. An absent row has no length.
+
+    Raises:
+        InputError: If `multiple_of` is below 1.
+    """
+
+    at_least: int = 1
+    multiple_of: int | None = None
+    equal_rows: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the multiple."""
+        if self.multiple_of is not None and self.multiple_of < 1:
+            raise InputError(
+                f"pad_to_multiple_of must be at least 1; found {self.multiple_of}. None means no rounding."
+            )
+
+    def of(self, rows: Sequence[Array | None]) -> int:
+        """Returns the padded length of rows: the longest one, rounded up.
+
+        Raises:
+            InputError: If rows have unequal lengths and may not.
+        """
+        lengths = {len(row) for row in rows if row is not None}
+        if self.equal_rows and len(lengths) > 1:
+            raise InputError(
+                f"rows that are not padded must have one length; found {sorted(lengths)}. Use padding='longest'."
+            )
+        longest = max(self.at_least, *lengths, 1)
+        return longest if self.multiple_of is None else -(-longest // self.multiple_of) * self.multiple_of
+
+
+@dataclass(frozen=True)
 class BatchLayout:
-    """What padding has to know about the model.
+    """What padding has to know about the model and the call.
 
     Attributes:
         pad_token_id: Token id of text padding.
         audio_size: Audio feature width.
         vision_size: Vision feature width.
-        multiple_of: Padded lengths become a multiple of this; None = the longest row.
+        text: Padded length of tokens, received and clean.
+        audio: Padded length of audio frames.
+        vision: Padded length of vision frames.
     """
 
     pad_token_id: int
     audio_size: int
     vision_size: int
-    multiple_of: int | None = None
-
-    def length(self, rows: Sequence[Array | None]) -> int:
-        """Returns the padded length of rows: at least one step, then the longest row, rounded up."""
-        longest = max([1, *(len(row) for row in rows if row is not None)])
-        return longest if self.multiple_of is None else -(-longest // self.multiple_of) * self.multiple_of
+    text: PaddedLength = PaddedLength()
+    audio: PaddedLength = PaddedLength()
+    vision: PaddedLength = PaddedLength()
 
 
 def assemble_batch(samples: Sequence[Sample], layout: BatchLayout) -> dict[str, Any]:
@@ -106,9 +144,9 @@ def _text(samples: Sequence[Sample], layout: BatchLayout, prefix: str) -> dict[s
             )
         (width,) = next(iter(widths))
         rows = [None if row is None else as_frames(row, width, "text") for row in states]
-        values, mask = stack_padded(rows, layout.length(rows))
+        values, mask = stack_padded(rows, layout.text.of(rows))
         return {f"{prefix}text_states": values, f"{prefix}attention_mask": mask.astype(np.int64)}
-    length = layout.length(ids)
+    length = layout.text.of(ids)
     if all(row is None for row in ids):
         values = np.full((len(samples), length), layout.pad_token_id, dtype=np.int64)
         mask = np.zeros(values.shape, dtype=np.bool_)
@@ -120,12 +158,13 @@ def _text(samples: Sequence[Sample], layout: BatchLayout, prefix: str) -> dict[s
 
 def _frames(samples: Sequence[Sample], layout: BatchLayout, name: str) -> tuple[dict[str, Array], dict[str, Array]]:
     """Returns the received and the clean values and masks of one modality, both of the same padded length."""
-    size = layout.audio_size if name == "audio" else layout.vision_size
+    is_audio = name == "audio"
+    size, padded_length = (layout.audio_size, layout.audio) if is_audio else (layout.vision_size, layout.vision)
     rows = {
         prefix: [None if s.get(key) is None else as_frames(s[key], size, name) for s in samples]
         for prefix, key in (("", f"{name}_values"), ("clean_", f"clean_{name}_values"))
     }
-    length = layout.length([*rows[""], *rows["clean_"]])
+    length = padded_length.of([*rows[""], *rows["clean_"]])
     padded = []
     for prefix, arrays in rows.items():
         if all(row is None for row in arrays):

@@ -17,98 +17,16 @@ Every design question that the paper's abstract leaves open is a field here, and
 so that each of our choices can be switched off and measured. `docs/paper_to_code.md` says which is whose.
 """
 
-import difflib
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
+from .configuration_sentiment import SentimentConfig
 from .errors import ConfigError
 
-MODALITIES = ("text", "audio", "vision")
-MODALITY_LETTERS = {"t": "text", "a": "audio", "v": "vision"}
-
-# Keywords that transformers itself passes through a configuration besides the declared fields.
-_LIBRARY_KEYS = frozenset(
-    {
-        "_attn_implementation",
-        "_commit_hash",
-        "_name_or_path",
-        "_output_attentions",
-        "attn_implementation",
-        "auto_map",
-        "custom_pipelines",
-        "experts_implementation",
-        "model_type",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "quantization_config",
-        "tie_word_embeddings",
-        "torch_dtype",
-        "trust_remote_code",
-        "use_cache",
-    }
-)
-
-
-def _refuse_unknown_keys(config: PreTrainedConfig, keys: dict[str, Any]) -> None:
-    unknown = sorted(set(keys) - _LIBRARY_KEYS)
-    if unknown:
-        fields = [name for name in type(config).__dataclass_fields__ if not name.startswith("_")]
-        near = [match for key in unknown for match in difflib.get_close_matches(key, fields, n=1)]
-        advice = f"did you mean {', '.join(near)}?" if near else "remove it or look the fields up in the docstring"
-        raise ConfigError(
-            f"{type(config).__name__} accepts only its declared fields; "
-            f"found unknown key(s) {', '.join(unknown)}; {advice}"
-        )
-
 
 @strict
-class _SequenceConfig(PreTrainedConfig):
-    feature_size: int = 1
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        _refuse_unknown_keys(self, kwargs)
-        super().__post_init__(**kwargs)
-
-    def validate_feature_size(self) -> None:
-        if self.feature_size < 1:
-            raise ConfigError(
-                f"feature_size must be at least 1; found {self.feature_size}; "
-                f"set {self.base_config_key}.feature_size to the width of the prepared features"
-            )
-
-
-@strict
-class HfrAmeAudioConfig(_SequenceConfig):
-    """Audio input: frames of `feature_size` standardised features.
-
-    Args:
-        feature_size: Width of one audio frame (5 for MMSA's MOSI features, 74 for COVAREP).
-    """
-
-    model_type = "hfr_ame_audio"
-    base_config_key = "audio_config"
-    feature_size: int = 74
-
-
-@strict
-class HfrAmeVisionConfig(_SequenceConfig):
-    """Vision input: frames of `feature_size` standardised features.
-
-    Args:
-        feature_size: Width of one vision frame (20 for MMSA's MOSI features, 35 for FACET).
-    """
-
-    model_type = "hfr_ame_vision"
-    base_config_key = "vision_config"
-    feature_size: int = 35
-
-
-@strict
-class HfrAmeConfig(PreTrainedConfig):
+class HfrAmeConfig(SentimentConfig):
     """Everything that defines an HFR-AME model.
 
     Args:
@@ -138,6 +56,8 @@ class HfrAmeConfig(PreTrainedConfig):
         freq_axis: `time`, or `channel` as in the related public AME module.
         condition: How the other modalities enter: cross-attention and FiLM code, one of them, or `none`.
         condition_on: `others`, or `self` (ablation without cross-modal information).
+        align_conditions: Whether the UNet also sees its sources at the relative times of the restored steps; not with
+            `condition="none"`.
         share_unet: One FM-UNet per `modality` for all bands, one per modality and band (`none`), or one for `all`.
         severity: `predicted`, `none`, or `oracle` (analysis only: the batch must carry the true severity).
         use_observed: Whether unobserved audio and vision frames are encoded as zeros, and the UNet and the enforcement
@@ -169,20 +89,6 @@ class HfrAmeConfig(PreTrainedConfig):
     """
 
     model_type = "hfr_ame"
-    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
-        "audio_config": SubConfigSpec(config_class=HfrAmeAudioConfig),
-        "vision_config": SubConfigSpec(config_class=HfrAmeVisionConfig),
-    }
-
-    # Given as dict, configuration or None; always a configuration afterwards.
-    text_config: Any = None
-    audio_config: Any = None
-    vision_config: Any = None
-    modalities: str = "tav"
-    label_range: list[float | int] | tuple[float | int, ...] = (-3.0, 3.0)
-    metric_scheme: Literal["mosi", "sims"] = "mosi"
-    unk_token_id: int | None = 100
 
     hidden_size: int = 64
     frame_kernel_size: Literal[1, 3] = 1
@@ -203,6 +109,7 @@ class HfrAmeConfig(PreTrainedConfig):
     freq_axis: Literal["time", "channel"] = "time"
     condition: Literal["xattn_film", "xattn", "film", "none"] = "xattn_film"
     condition_on: Literal["others", "self"] = "others"
+    align_conditions: bool = True
     share_unet: Literal["modality", "none", "all"] = "modality"
     severity: Literal["predicted", "none", "oracle"] = "predicted"
     use_observed: bool = True
@@ -230,24 +137,10 @@ class HfrAmeConfig(PreTrainedConfig):
     clean_task_weight: float | int = 0.0
     initializer_range: float = 0.02
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        _refuse_unknown_keys(self, kwargs)
-        if self.id2label is None and "num_labels" not in kwargs:
-            kwargs["num_labels"] = 1
-        if self.problem_type is None:  # type: ignore[has-type]
-            self.problem_type = "regression"
-        super().__post_init__(**kwargs)
-        # The library would run these, too, but wrap what they raise.
-        self.validate_modalities()
-        self.validate_bands()
-        self.validate_label_range()
-        self.validate_widths()
-        self.validate_rates()
-
     @property
-    def modality_names(self) -> tuple[str, ...]:
-        """The modalities the model reads, in the order text, audio, vision."""
-        return tuple(MODALITY_LETTERS[letter] for letter in self.modalities)
+    def aligns_conditions(self) -> bool:
+        """Whether the FM-UNet gets conditions on its own time axis."""
+        return self.align_conditions and self.condition != "none"
 
     @property
     def uses_band_loss(self) -> bool:
@@ -265,14 +158,10 @@ class HfrAmeConfig(PreTrainedConfig):
             or self.teacher_forcing_prob > 0
         )
 
-    def validate_modalities(self) -> None:
-        """Checks the letters; called by the library at construction, assignment and saving, as all `validate_*`."""
-        allowed = ("tav", "ta", "tv", "av", "t", "a", "v")
-        if self.modalities not in allowed:
-            raise ConfigError(
-                f"modalities must be a non-empty subset of the letters of 'tav' in that order; found "
-                f"{self.modalities!r}; choose one of {', '.join(allowed)}"
-            )
+    @property
+    def reads_severity(self) -> bool:
+        """Whether training reads the true severities."""
+        return self.severity != "none"
 
     def validate_bands(self) -> None:
         """Checks band counts, edges and softness."""
@@ -289,14 +178,6 @@ class HfrAmeConfig(PreTrainedConfig):
                 )
         if not 0 <= self.band_softness < 0.5:
             raise ConfigError(f"band_softness must lie in [0, 0.5); found {self.band_softness}; 0 gives hard bands")
-
-    def validate_label_range(self) -> None:
-        """Checks that the label range is an interval."""
-        if len(self.label_range) != 2 or not self.label_range[0] < self.label_range[1]:
-            raise ConfigError(
-                f"label_range must be two ascending numbers; found {list(self.label_range)}; MOSI and MOSEI use "
-                "[-3, 3], CH-SIMS uses [-1, 1]"
-            )
 
     def validate_widths(self) -> None:
         """Checks that the heads divide every width."""

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
+from .modality_inputs import ModalityInput
+
 
 class TimeConv(nn.Module):
     """Convolution over time on (B, L, C) states, kernel 3, zero padding at both ends.
@@ -66,3 +68,26 @@ def build_text_model(text_config: PreTrainedConfig) -> PreTrainedModel:
         if "add_pooling_layer" not in str(error):
             raise
         return AutoModel.from_config(text_config)
+
+
+def encode_text(
+    text_model: PreTrainedModel, item: ModalityInput, token_type_ids: torch.Tensor | None = None
+) -> torch.Tensor:
+    """States of the text encoder, or the cached ones that the batch carries.
+
+    Args:
+        text_model: The library text encoder.
+        item: Text from `ModalityReader`: ids, or states.
+        token_type_ids: (B, Lt) for encoders that use them. None: the encoder's own default.
+
+    Returns:
+        (B, Lt, H) float32; zero in rows without text. Padding holds whatever the encoder makes of it.
+    """
+    if item.values.is_floating_point():
+        return item.frames()
+    # An absent text keeps one open position, so that no attention row is fully masked.
+    mask = item.mask.clone()
+    mask[:, 0] |= ~item.present
+    kwargs = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+    states = text_model(input_ids=item.values, attention_mask=mask.long(), **kwargs).last_hidden_state
+    return states.float() * item.present.view(-1, 1, 1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from transformers import ProcessorMixin
 
 from .errors import InputError
 from .feature_scaling import Array, FrameFeatureExtractor, as_frames, as_numpy
@@ -24,6 +25,8 @@ try:
     import cv2
 except ImportError:  # precomputed features need no OpenCV
     cv2 = None  # type: ignore[assignment]
+
+_PROCESSOR_KEY = "vision_feature_extractor"
 
 # Regions of the 48 × 48 crop of a frontal cascade box, (rows, columns), and their numbers of DCT coefficients,
 # (vertical, horizontal). The mouth gets more vertical ones, because it opens vertically.
@@ -97,6 +100,19 @@ class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
         super().__init__(
             feature_size, frame_rate_hz, frame_rate_hz, feature_names, feature_mean, feature_std, clip_value, **kwargs
         )
+
+    @classmethod
+    def get_feature_extractor_dict(
+        cls, pretrained_model_name_or_path: Any, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Finds the settings of a saved extractor, in a processor's file first.
+
+        The library looks there for `feature_extractor`, which is the audio extractor.
+        """
+        processor, unused = ProcessorMixin.get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        if _PROCESSOR_KEY in processor:
+            return processor[_PROCESSOR_KEY], unused
+        return super().get_feature_extractor_dict(pretrained_model_name_or_path, **kwargs)
 
     def extract(self, signal: Any, rate: float | None = None) -> Array:
         """Computes raw (not standardised) face features of one clip; 2-D frames pass through.

@@ -21,9 +21,11 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import MultimodalAttention, ZeroLinear, relative_positions
-from .configuration_hfr_ame import MODALITIES, HfrAmeConfig
+from .configuration_hfr_ame import HfrAmeConfig
+from .configuration_sentiment import MODALITIES
 from .encoders import TimeConv
 from .frequency import BandAnalysis
+from .time_alignment import align_in_time
 
 
 @dataclass
@@ -56,12 +58,14 @@ class Conditions:
         positions: (B, S, P) relative positions of the sources' steps.
         mask: (B, S) bool.
         code: (B, G) global code, or None without FiLM.
+        aligned: (B, L, A) the sources' states and observed flags at the restored modality's own times, or None.
     """
 
     tokens: torch.Tensor | None
     positions: torch.Tensor
     mask: torch.Tensor
     code: torch.Tensor | None
+    aligned: torch.Tensor | None
 
 
 def masked_mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -143,16 +147,22 @@ class FMUNet(GradientCheckpointingLayer):
 
     Down the levels of `unet_channels` by stride-2 convolutions, back up by nearest-neighbour doubling with skip
     connections; the condition tokens enter by cross-attention at the bottom and at each level upwards, the global
-    code by FiLM in every block.
+    code by FiLM in every block. What the other modalities hold at the same relative time enters the stem as well: fast
+    detail needs a time precision that attention over position codes learns late.
+
+    Args:
+        config: The model's configuration.
+        num_aligned: Number of aligned sources; 0 leaves them out.
     """
 
-    def __init__(self, config: HfrAmeConfig) -> None:
+    def __init__(self, config: HfrAmeConfig, num_aligned: int) -> None:
         super().__init__()
         channels = list(config.unet_channels)
         use_film = config.condition in ("xattn_film", "film")
         use_attention = config.condition in ("xattn_film", "xattn")
         self.use_observed = config.use_observed
-        self.stem = nn.Linear((3 if config.use_observed else 2) * config.hidden_size + config.use_observed, channels[0])
+        width = (3 if config.use_observed else 2) * config.hidden_size + config.use_observed
+        self.stem = nn.Linear(width + num_aligned * (config.hidden_size + 1), channels[0])
         self.down_blocks = nn.ModuleList(ResidualBlock(config, width, width, use_film) for width in channels)
         self.down_convs = nn.ModuleList(TimeConv(fine, coarse, stride=2) for fine, coarse in pairwise(channels))
         self.middle = ResidualBlock(config, channels[-1], channels[-1], use_film)
@@ -180,6 +190,7 @@ class FMUNet(GradientCheckpointingLayer):
         token_positions: torch.Tensor,
         token_mask: torch.Tensor,
         code: torch.Tensor | None,
+        aligned: torch.Tensor | None,
         position_scale: float,
     ) -> torch.Tensor:
         """Predicts the correction before it is confined to its band.
@@ -197,12 +208,13 @@ class FMUNet(GradientCheckpointingLayer):
             token_positions: (B, S, P) relative positions of the sources' steps.
             token_mask: (B, S) bool.
             code: (B, G) global code, or None without FiLM.
+            aligned: (B, L, A) the sources at the times of this modality's steps, or None.
             position_scale: Length of the relative time axis.
 
         Returns:
             (B, L, D) correction Δ, zero at padding and at initialisation.
         """
-        conditions = Conditions(tokens=tokens, positions=token_positions, mask=token_mask, code=code)
+        conditions = Conditions(tokens=tokens, positions=token_positions, mask=token_mask, code=code, aligned=aligned)
         length = mask.shape[1]
         step = 2 ** len(self.down_convs)
         pad = -length % step
@@ -214,6 +226,8 @@ class FMUNet(GradientCheckpointingLayer):
             # bands, so the band's own part alone can't tell what is known there.
             seen = observed.unsqueeze(-1).to(band.dtype)
             parts += [(received - lower) * seen, seen]
+        if aligned is not None:
+            parts.append(aligned)
         states = nn.functional.pad(torch.cat(parts, dim=-1), (0, 0, 0, pad))
         masks = [mask[:, :: 2**level].unsqueeze(-1) for level in range(len(self.down_blocks))]
         states = self.stem(states) * masks[0]
@@ -250,7 +264,8 @@ class FrequencyRestoration(nn.Module):
             "all": ["all"],
             "none": [f"{name}_{band}" for name in self.names for band in range(config.num_bands)],
         }[config.share_unet]
-        self.unets = nn.ModuleDict({key: FMUNet(config) for key in keys})
+        num_aligned = len(self._aligned_names(self.names[0])) if config.aligns_conditions else 0
+        self.unets = nn.ModuleDict({key: FMUNet(config, num_aligned) for key in keys})
         self.uses_tokens = config.condition in ("xattn_film", "xattn")
         self.uses_code = config.condition in ("xattn_film", "film")
         if self.uses_tokens:
@@ -265,6 +280,26 @@ class FrequencyRestoration(nn.Module):
         """The modalities that condition `name`; itself where the model has no other one."""
         others = tuple(other for other in self.names if other != name)
         return (name,) if self.config.condition_on == "self" or not others else others
+
+    def _aligned_names(self, name: str) -> tuple[str, ...]:
+        """The modalities with a place in the aligned condition of `name`: all of them in a network shared by all."""
+        return self.names if self.config.share_unet == "all" else self._sources(name)
+
+    def _aligned(
+        self, name: str, features: dict[str, ModalityFeatures], states: dict[str, torch.Tensor]
+    ) -> torch.Tensor | None:
+        if not self.config.aligns_conditions:
+            return None
+        target = features[name]
+        parts = []
+        for source in self._aligned_names(name):
+            if source in states:
+                seen = features[source].observed.unsqueeze(-1).to(states[source].dtype)
+                pair = torch.cat([states[source], seen], dim=-1)
+                parts.append(align_in_time(pair, features[source].mask, target.mask))
+            else:
+                parts.append(target.bands.new_zeros(*target.mask.shape, self.config.hidden_size + 1))
+        return torch.cat(parts, dim=-1)
 
     def _unet(self, name: str, band: int) -> nn.Module:
         key = {"modality": name, "all": "all", "none": f"{name}_{band}"}[self.config.share_unet]
@@ -304,6 +339,7 @@ class FrequencyRestoration(nn.Module):
             positions=torch.cat([positions[source] for source in sources], dim=1),
             mask=torch.cat([features[source].mask for source in sources], dim=1),
             code=code,
+            aligned=self._aligned(name, features, states),
         )
 
     def forward(
@@ -349,6 +385,7 @@ class FrequencyRestoration(nn.Module):
                     conditions.positions,
                     conditions.mask,
                     conditions.code,
+                    conditions.aligned,
                     self.config.position_scale,
                 )
                 restored[name][band] = item.bands[band] + item.analysis.project(correction, band)

@@ -29,12 +29,29 @@ def global_mean(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return torch.where(count > 0, total / count.clamp(min=1e-12), torch.zeros_like(total))
 
 
-def task_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tensor:
-    """Regression loss of (B, 1) logits against (B,) labels: `l1`, `huber` (δ = 1) or `mse`."""
+def mean_over_rows(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Mean of (…, B) values over the rows that `counted` (…, B) marks; zero where it marks none."""
+    weight = counted.to(values.dtype)
+    return global_mean((values * weight).sum(-1), weight.sum(-1))
+
+
+def task_loss(
+    logits: torch.Tensor, labels: torch.Tensor, kind: str, counted: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Regression loss of (B, 1) logits against (B,) labels: `l1`, `huber` (δ = 1) or `mse`.
+
+    Args:
+        logits: (B, 1).
+        labels: (B,).
+        kind: Name of the loss.
+        counted: (B,) bool rows that count. None: all.
+    """
     errors = nn.functional.mse_loss if kind == "mse" else nn.functional.huber_loss
     if kind == "l1":
         errors = nn.functional.l1_loss
-    return errors(logits.float().squeeze(-1), labels.float())
+    if counted is None:
+        return errors(logits.float().squeeze(-1), labels.float())
+    return mean_over_rows(errors(logits.float().squeeze(-1), labels.float(), reduction="none"), counted)
 
 
 def band_loss(restored: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, relative: bool) -> torch.Tensor:

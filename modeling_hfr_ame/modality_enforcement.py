@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from .attention import ZeroLinear
-from .configuration_hfr_ame import MODALITIES, HfrAmeConfig
+from .configuration_hfr_ame import HfrAmeConfig
+from .configuration_sentiment import MODALITIES
 from .frequency import band_edges, band_masks, orthonormal_bases
 from .frequency_restoration import ModalityFeatures, masked_mean
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .configuration_hfr_ame import MODALITIES, HfrAmeConfig
+from .clean_twin import fit_length
+from .configuration_sentiment import MODALITIES, SentimentConfig
 from .errors import InputError
 
 
@@ -30,6 +31,14 @@ class ModalityInput:
     def frames(self) -> torch.Tensor:
         """Features as (B, L, width) float32, exactly zero at padding and in absent rows (also where they hold NaN)."""
         return torch.where(self.mask.unsqueeze(-1), self.values.float(), torch.zeros((), device=self.values.device))
+
+    def padded(self, size: int, pad_token_id: int | None) -> "ModalityInput":
+        """The same sequence with at least `size` steps; ids of the added ones are `pad_token_id` (None: 0)."""
+        length = self.mask.shape[1]
+        values, mask = (fit_length(item, max(size, length)) for item in (self.values, self.mask))
+        if not values.is_floating_point():
+            values[:, length:] = pad_token_id or 0
+        return ModalityInput(values, mask, self.present)
 
 
 def content_mask(attention_mask: torch.Tensor) -> torch.Tensor:
@@ -102,7 +111,7 @@ _FLAG_MESSAGES = {
 class ModalityReader:
     """Checks a batch against the contract and hands out one `ModalityInput` per modality of the model."""
 
-    def __init__(self, config: HfrAmeConfig) -> None:
+    def __init__(self, config: SentimentConfig) -> None:
         self.config = config
 
     def _text(
@@ -207,7 +216,7 @@ class ModalityReader:
         labels, severity = batch.get("labels"), batch.get("severity")
         if training_inputs and labels is not None:
             flags["label:"] = ~((labels >= low) & (labels <= high)).all()
-        if training_inputs and severity is not None and self.config.severity != "none":
+        if training_inputs and severity is not None and self.config.reads_severity:
             flags["severity:"] = ~((severity >= 0) & (severity <= 1)).all()
         for flag, raised in _flag_report(flags).items():
             if raised:

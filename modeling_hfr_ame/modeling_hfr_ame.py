@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultimodalAttention, TransformerLayer, ZeroLinear
 from .clean_twin import CleanTarget, clean_target, dropout_off
-from .configuration_hfr_ame import MODALITIES, HfrAmeConfig
-from .encoders import FeatureEncoder, build_text_model
+from .configuration_hfr_ame import HfrAmeConfig
+from .configuration_sentiment import MODALITIES
+from .encoders import FeatureEncoder, build_text_model, encode_text
 from .errors import InputError
 from .frequency import analyse_bands, band_edges
 from .frequency_restoration import FrequencyRestoration, ModalityFeatures, SeverityHead
@@ -30,14 +30,13 @@ from .losses import task_loss
 from .modality_enforcement import build_enforcement
 from .modality_inputs import ModalityInput, ModalityReader, content_mask, content_steps
 from .modeling_outputs import HfrAmeModelOutput, SentimentOutput
+from .repository_checks import CheckedPreTrainedModel
 from .restoration_quality import restoration_sums
 from .training_loss import restoration_losses, severity_term, weighted_sum
 
-_ALIGNMENT_BYTES = 64
 
-
-class HfrAmePreTrainedModel(PreTrainedModel):
-    """Weight initialisation, loading and the library's switches for all HFR-AME models."""
+class HfrAmePreTrainedModel(CheckedPreTrainedModel):
+    """Weight initialisation and the library's switches for all HFR-AME models."""
 
     config: HfrAmeConfig
     base_model_prefix = "model"
@@ -80,20 +79,6 @@ class HfrAmePreTrainedModel(PreTrainedModel):
                 init.normal_(module.modality_embedding, std=std)
             if module.uses_code:
                 init.normal_(module.band_embedding, std=std)
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads weights as the library does, then moves CPU tensors to aligned memory.
-
-        Loaded tensors are views into a mapped file at arbitrary offsets, and some CPU kernels sum in another order for
-        unaligned data: without this the loaded model's scores differ from the saved one's in the last bit.
-        """
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for tensor in (*model.parameters(), *model.buffers()):
-            if tensor.device.type == "cpu" and tensor.data_ptr() % _ALIGNMENT_BYTES:
-                tensor.data = tensor.data.clone()
-        return loaded
 
 
 class HfrAmeModel(HfrAmePreTrainedModel):
@@ -141,17 +126,6 @@ class HfrAmeModel(HfrAmePreTrainedModel):
     def _edges(self) -> tuple[float, ...]:
         return tuple(self.config.band_edges or band_edges(self.config.num_bands, self.config.band_layout))
 
-    def _text_states(self, item: ModalityInput, token_type_ids: torch.Tensor | None) -> torch.Tensor:
-        """(B, Lt, H) states of the text encoder; absent rows are zero."""
-        if item.values.is_floating_point():
-            return item.frames()
-        # An absent text keeps one open position, so that no attention row is fully masked.
-        mask = item.mask.clone()
-        mask[:, 0] |= ~item.present
-        kwargs = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        states = self.text_model(input_ids=item.values, attention_mask=mask.long(), **kwargs).last_hidden_state
-        return states.float() * item.present.view(-1, 1, 1)
-
     def _observed(self, name: str, item: ModalityInput, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if name == "text" and not item.values.is_floating_point():
             unknown = self.config.unk_token_id
@@ -183,7 +157,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         features, sentence, text_states = {}, None, None
         for name, item in inputs.items():
             if name == "text":
-                text_states = self._text_states(item, token_type_ids)
+                text_states = encode_text(self.text_model, item, token_type_ids)
                 sentence = text_states[:, 0]
                 steps, mask = content_steps(text_states), content_mask(item.mask)
             else:
@@ -229,7 +203,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         for name, item in clean.items():
             if name == "text":
                 with dropout_off(self.text_model):
-                    steps = self._text_states(item, None)
+                    steps = encode_text(self.text_model, item)
                 raw, mask = content_steps(steps), content_mask(item.mask)
             else:
                 raw, mask = item.frames(), item.mask

@@ -8,6 +8,7 @@ Design choices:
   corrupted text is an ordinary string.
 - Inputs that are too long are cut at the end, not pooled: pooling would change the time base that the features were
   fitted on. Cut steps are counted.
+- A call may state lengths and padding, as in the library. Training can't: `encode` and `pad` follow the saved settings.
 - The processor is saved as one JSON plus the tokenizer's files; both extractors carry their scalers in it.
 """
 
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from .batch_assembly import BatchLayout, Sample, assemble_batch
+from .batch_assembly import BatchLayout, PaddedLength, Sample, assemble_batch
 from .errors import ConfigError, InputError
 from .feature_extraction_hfr_ame_audio import HfrAmeAudioFeatureExtractor
 from .feature_extraction_hfr_ame_vision import HfrAmeVisionFeatureExtractor
 from .feature_scaling import Array, FrameFeatureExtractor, FrameMoments, RepairCounts, as_numpy
+from .processing_kwargs import MIN_TEXT_LENGTH, HfrAmeProcessorKwargs, call_lengths, merge_call_options
+from .repository_checks import check_loaded_tokenizer, named_file_errors
 
 SPECIAL_WORD = -1
 
@@ -41,6 +44,8 @@ class HfrAmeProcessor(ProcessorMixin):
         ConfigError: If a length is out of range, or the tokenizer is slow or lacks a pad, unknown or mask token.
     """
 
+    valid_processor_kwargs = HfrAmeProcessorKwargs
+
     def __init__(
         self,
         feature_extractor: HfrAmeAudioFeatureExtractor | None = None,
@@ -50,7 +55,7 @@ class HfrAmeProcessor(ProcessorMixin):
         max_audio_length: int = 512,
         max_vision_length: int = 512,
     ) -> None:
-        if max_text_length < 3 or max_audio_length < 1 or max_vision_length < 1:
+        if max_text_length < MIN_TEXT_LENGTH or max_audio_length < 1 or max_vision_length < 1:
             raise ConfigError(
                 "max_text_length must be at least 3, max_audio_length and max_vision_length at least 1; found "
                 f"{max_text_length}, {max_audio_length}, {max_vision_length}. Use the defaults 64, 512, 512."
@@ -73,6 +78,18 @@ class HfrAmeProcessor(ProcessorMixin):
         """
         own = {cls.__name__: cls for cls in (HfrAmeAudioFeatureExtractor, HfrAmeVisionFeatureExtractor)}
         return own.get(module_name) or ProcessorMixin.get_possibly_dynamic_module(module_name)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Loads the processor as the library does.
+
+        Raises:
+            DataError: A file of a local folder is missing, or the tokenizer has no vocabulary.
+        """
+        with named_file_errors(pretrained_model_name_or_path, cls.__name__):
+            processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        check_loaded_tokenizer(processor.tokenizer, pretrained_model_name_or_path)
+        return processor
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
@@ -152,20 +169,26 @@ class HfrAmeProcessor(ProcessorMixin):
         Raises:
             InputError: If everything is absent, a text holds no word, or an input breaks its extractor's rules.
         """
+        rates = {"audio": sampling_rate, "vision": video_frame_rate}
+        return self._encode({"text": text, "audio": audio, "vision": vision}, rates, self._max_lengths)
+
+    def _encode(
+        self, signals: Mapping[str, Any], rates: Mapping[str, float | None], limits: Mapping[str, int | None]
+    ) -> tuple[dict[str, Array], dict[str, RepairCounts]]:
+        """Encodes one sample, each modality cut at its limit; None = not cut."""
         sample: dict[str, Array] = {}
         repairs: dict[str, RepairCounts] = {}
-        if text is not None:
-            sample["input_ids"], _, num_cut = self._tokenize(_words(text))
+        if signals["text"] is not None:
+            sample["input_ids"], _, num_cut = self._tokenize(_words(signals["text"]), limits["text"])
             repairs["text"] = RepairCounts(truncated=num_cut)
-        limits = {"audio": self.max_audio_length, "vision": self.max_vision_length}
-        for name, signal, rate in (("audio", audio, sampling_rate), ("vision", vision, video_frame_rate)):
-            if signal is None:
+        for name, extractor in self._extractors.items():
+            if signals[name] is None:
                 continue
-            extractor = self._extractors[name]
-            frames = extractor.extract(signal, rate)
-            values, counts = extractor.standardise_counted(frames[: limits[name]])
+            frames = extractor.extract(signals[name], rates[name])
+            kept = frames[: limits[name]]
+            values, counts = extractor.standardise_counted(kept)
             sample[f"{name}_values"] = values
-            repairs[name] = counts + RepairCounts(truncated=max(0, len(frames) - limits[name]))
+            repairs[name] = counts + RepairCounts(truncated=len(frames) - len(kept))
         if not sample:
             raise InputError("a sample needs text, audio or vision; found none. Give at least one of them.")
         return sample, repairs
@@ -183,9 +206,9 @@ class HfrAmeProcessor(ProcessorMixin):
         Raises:
             InputError: If there is no word, or the tokenizer adds no special tokens.
         """
-        return self._tokenize(words)[:2]
+        return self._tokenize(words, self.max_text_length)[:2]
 
-    def _tokenize(self, words: Sequence[str]) -> tuple[Array, Array, int]:
+    def _tokenize(self, words: Sequence[str], limit: int | None) -> tuple[Array, Array, int]:
         """Returns token ids, word ids, and the number of word pieces that did not fit."""
         _check_words(words)
         special = {"[UNK]": self.tokenizer.unk_token, "[MASK]": self.tokenizer.mask_token}
@@ -199,9 +222,9 @@ class HfrAmeProcessor(ProcessorMixin):
                 f"{type(self.tokenizer).__name__} gave {len(word_ids)} token(s) without that form. Check the words, "
                 "and use a BERT-like tokenizer."
             )
-        num_cut = max(0, len(input_ids) - self.max_text_length)
-        keep = np.r_[: min(len(input_ids), self.max_text_length) - 1, len(input_ids) - 1]
-        return input_ids[keep], word_ids[keep], num_cut
+        num_kept = len(input_ids) if limit is None else min(len(input_ids), limit)
+        keep = np.r_[: num_kept - 1, len(input_ids) - 1]
+        return input_ids[keep], word_ids[keep], len(input_ids) - num_kept
 
     @staticmethod
     def text_alignment(
@@ -251,51 +274,45 @@ class HfrAmeProcessor(ProcessorMixin):
         Raises:
             InputError: If there is no sample, a row has no modality, or shapes or keys disagree.
         """
-        if pad_to_multiple_of is not None and pad_to_multiple_of < 1:
-            raise InputError(
-                f"pad_to_multiple_of must be at least 1; found {pad_to_multiple_of}. None means no rounding."
-            )
+        length = PaddedLength(multiple_of=pad_to_multiple_of)
+        return self._assemble(samples, dict.fromkeys(self._max_lengths, length), return_tensors)
+
+    def _assemble(
+        self, samples: Sequence[Sample], lengths: Mapping[str, PaddedLength], return_tensors: Any
+    ) -> BatchFeature:
         layout = BatchLayout(
             pad_token_id=self.tokenizer.pad_token_id,
             audio_size=self.feature_extractor.feature_size,
             vision_size=self.vision_feature_extractor.feature_size,
-            multiple_of=pad_to_multiple_of,
+            **lengths,
         )
         batch = assemble_batch(samples, layout)
         return BatchFeature(batch, tensor_type=return_tensors, skip_tensor_conversion=["sample_ids"])
 
-    def __call__(
-        self,
-        text: Any = None,
-        audio: Any = None,
-        vision: Any = None,
-        sampling_rate: float | None = None,
-        return_tensors: str | None = "pt",
-        *,
-        video_frame_rate: float | None = None,
-        pad_to_multiple_of: int | None = None,
-        audio_kwargs: Mapping[str, Any] | None = None,
-    ) -> BatchFeature:
+    def __call__(self, text: Any = None, audio: Any = None, vision: Any = None, **kwargs: Any) -> BatchFeature:
         """Encodes and pads one sample or a list of samples.
 
         Args:
             text: A string, or a list with one string, list of words, or None per row.
             audio: A waveform or (n, Da) frames, or a list of such or None per row.
             vision: Pictures or (n, Dv) frames, or a list of such or None per row.
-            sampling_rate: Samples per second of all waveforms.
-            return_tensors: `"pt"`, `"np"` or None (= numpy).
-            video_frame_rate: Pictures per second of all pictures; None = the vision extractor's `frame_rate_hz`.
-            pad_to_multiple_of: Round padded lengths up to a multiple of this.
-            audio_kwargs: `{"sampling_rate": …}`, the Hugging Face way to state the rate.
+            **kwargs: Options for this call, alone, in `text_kwargs`, `audio_kwargs`, `videos_kwargs` (of `vision`), or
+                in `common_kwargs`: `sampling_rate` of waveforms, `video_frame_rate` of pictures, `padding`,
+                `truncation`, `max_length`, `pad_to_multiple_of`, `return_tensors`. See `HfrAmeProcessorKwargs` for
+                values and defaults. A lone `max_length` counts tokens.
 
         Returns:
-            The batch contract without training keys.
+            The batch contract without training keys: torch tensors padded to the longest row, unless stated otherwise.
 
         Raises:
-            InputError: If lists differ in length or a row can't be encoded; the message names the row.
+            InputError: If an option is unknown, given twice or out of range, if lists differ in length, or if a row
+                can't be encoded; the message names the row.
         """
-        if sampling_rate is None and audio_kwargs is not None:
-            sampling_rate = audio_kwargs.get("sampling_rate")
+        options = merge_call_options(kwargs)
+        rates = {"audio": options["audio"].get("sampling_rate"), "vision": options["vision"].get("video_frame_rate")}
+        own = self.tokenizer.init_kwargs
+        padded_text = own.get("max_length") if own.get("padding") == "max_length" else None
+        limits, padded = call_lengths(options, self._max_lengths, padded_text)
         given = {"text": _rows(text), "audio": _rows(audio), "vision": _rows(vision)}
         lengths = {name: len(rows) for name, rows in given.items() if rows is not None}
         if not lengths or len(set(lengths.values())) > 1 or 0 in lengths.values():
@@ -307,10 +324,14 @@ class HfrAmeProcessor(ProcessorMixin):
         for index in range(next(iter(lengths.values()))):
             row = {name: None if rows is None else rows[index] for name, rows in given.items()}
             try:
-                samples.append(self.encode(**row, sampling_rate=sampling_rate, video_frame_rate=video_frame_rate))
+                samples.append(self._encode(row, rates, limits)[0])
             except InputError as error:
                 raise InputError(f"row {index}: {error}") from error
-        return self.pad(samples, return_tensors, pad_to_multiple_of)
+        return self._assemble(samples, padded, options["text"].get("return_tensors", "pt"))
+
+    @property
+    def _max_lengths(self) -> dict[str, int]:
+        return {"text": self.max_text_length, "audio": self.max_audio_length, "vision": self.max_vision_length}
 
     @property
     def _extractors(self) -> dict[str, FrameFeatureExtractor]:

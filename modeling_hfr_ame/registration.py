@@ -1,4 +1,4 @@
-"""Registration with transformers' Auto classes that costs nothing until they are used.
+"""Registration with transformers' Auto classes and pipelines that costs nothing until they are used.
 
 `AutoModel.register` needs the class objects, so registering eagerly would load torch for `hfr-ame --help`. Instead
 the registration of each Auto class runs right after transformers imports the module that defines it, or at once if
@@ -7,77 +7,102 @@ that has happened already.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
+
+# Name of each model's files → its configuration and the class with the head. The processor is one for all.
+_MODELS = {
+    "hfr_ame": ("HfrAmeConfig", "HfrAmeForSentiment"),
+    "dashfusion": ("DashFusionConfig", "DashFusionForSentiment"),
+    "hme": ("HmeConfig", "HmeForSentiment"),
+    "cyin": ("CyinConfig", "CyinForSentiment"),
+    "lnln": ("LnlnConfig", "LnlnForSentiment"),
+}
+
+
+def _model_configs() -> list[Any]:
+    return [_own(f"configuration_{name}", config) for name, (config, _) in _MODELS.items()]
+
+
+def _own(module: str, name: str) -> Any:
+    return getattr(import_module(f".{module}", __package__), name)
 
 
 def _register_configs(auto: ModuleType) -> None:
-    from .configuration_hfr_ame import HfrAmeAudioConfig, HfrAmeConfig, HfrAmeVisionConfig
+    from .configuration_sentiment import HfrAmeAudioConfig, HfrAmeVisionConfig
 
-    for config in (HfrAmeConfig, HfrAmeAudioConfig, HfrAmeVisionConfig):
+    for config in (*_model_configs(), HfrAmeAudioConfig, HfrAmeVisionConfig):
         auto.AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def _register_models(auto: ModuleType) -> None:
-    from .configuration_hfr_ame import HfrAmeConfig
-    from .modeling_hfr_ame import HfrAmeForSentiment
-
-    # AutoModel, too, returns the class with the head: its logits are the score that users load the model for.
-    for auto_class in (auto.AutoModel, auto.AutoModelForSequenceClassification):
-        auto_class.register(HfrAmeConfig, HfrAmeForSentiment, exist_ok=True)
+    for name, (config, model) in _MODELS.items():
+        # AutoModel, too, returns the class with the head: its logits are the score that users load the model for.
+        for auto_class in (auto.AutoModel, auto.AutoModelForSequenceClassification):
+            auto_class.register(_own(f"configuration_{name}", config), _own(f"modeling_{name}", model), exist_ok=True)
 
 
 def _register_processors(auto: ModuleType) -> None:
-    from .configuration_hfr_ame import HfrAmeConfig
     from .processing_hfr_ame import HfrAmeProcessor
 
-    auto.AutoProcessor.register(HfrAmeConfig, HfrAmeProcessor, exist_ok=True)
+    for config in _model_configs():
+        auto.AutoProcessor.register(config, HfrAmeProcessor, exist_ok=True)
 
 
 def _register_feature_extractors(auto: ModuleType) -> None:
-    from .configuration_hfr_ame import HfrAmeConfig
     from .feature_extraction_hfr_ame_audio import HfrAmeAudioFeatureExtractor
 
-    auto.AutoFeatureExtractor.register(HfrAmeConfig, HfrAmeAudioFeatureExtractor, exist_ok=True)
+    for config in _model_configs():
+        auto.AutoFeatureExtractor.register(config, HfrAmeAudioFeatureExtractor, exist_ok=True)
 
 
-@dataclass(frozen=True)
-class _Registration:
-    """What registers with one Auto module, and the modules of ours that must not be half loaded at that time."""
+def _register_pipeline(pipelines: ModuleType) -> None:
+    from transformers import AutoModelForSequenceClassification
 
-    register: Callable[[ModuleType], None]
-    own_modules: tuple[str, ...]
+    from .pipeline_sentiment import TASK, MultimodalSentimentPipeline
+
+    pipelines.PIPELINE_REGISTRY.register_pipeline(
+        TASK,
+        pipeline_class=MultimodalSentimentPipeline,
+        pt_model=AutoModelForSequenceClassification,
+        type="multimodal",
+    )
 
 
 _AUTO = "transformers.models.auto."
-_REGISTRATIONS = {
-    f"{_AUTO}configuration_auto": _Registration(_register_configs, ("configuration_hfr_ame",)),
-    f"{_AUTO}modeling_auto": _Registration(_register_models, ("configuration_hfr_ame", "modeling_hfr_ame")),
-    f"{_AUTO}processing_auto": _Registration(_register_processors, ("configuration_hfr_ame", "processing_hfr_ame")),
-    f"{_AUTO}feature_extraction_auto": _Registration(
-        _register_feature_extractors, ("configuration_hfr_ame", "feature_extraction_hfr_ame_audio")
-    ),
+_REGISTRATIONS: dict[str, Callable[[ModuleType], None]] = {
+    f"{_AUTO}configuration_auto": _register_configs,
+    f"{_AUTO}modeling_auto": _register_models,
+    f"{_AUTO}processing_auto": _register_processors,
+    f"{_AUTO}feature_extraction_auto": _register_feature_extractors,
+    "transformers.pipelines": _register_pipeline,
 }
-_OWN_MODULES = frozenset(f"{__package__}.{name}" for item in _REGISTRATIONS.values() for name in item.own_modules)
 
 _loaded: set[str] = set()
 _registered: set[str] = set()
 
 
-def _register_what_is_ready() -> None:
-    """Registers with every loaded Auto module, except where one of our modules is in the middle of its own import.
+def _is_own_file(fullname: str) -> bool:
+    """Whether a module is a flat file of this package, loaded after this one."""
+    parent, _, _ = fullname.rpartition(".")
+    return parent == __package__ and fullname != __name__
 
-    Our modules import transformers, which may import an Auto module on the way; that registration waits until our
-    module is complete.
+
+def _register_what_is_ready() -> None:
+    """Registers with every loaded Auto module, except while one of our flat files is in the middle of its own import.
+
+    Our files import transformers, which may import an Auto module on the way; that registration waits until our
+    file is complete.
     """
-    for name, item in _REGISTRATIONS.items():
-        own = [f"{__package__}.{module}" for module in item.own_modules]
-        half_loaded = any(module in sys.modules and module not in _loaded for module in own)
-        if name in _loaded and name not in _registered and not half_loaded:
+    if any(_is_own_file(name) and name not in _loaded for name in list(sys.modules)):
+        return
+    for name, register in _REGISTRATIONS.items():
+        if name in _loaded and name not in _registered:
             _registered.add(name)
-            item.register(sys.modules[name])
+            register(sys.modules[name])
 
 
 class _WatchingFinder(MetaPathFinder):
@@ -87,7 +112,7 @@ class _WatchingFinder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Returns the ordinary spec with a loader that reports back; None for modules that are not watched."""
-        if fullname not in _REGISTRATIONS and fullname not in _OWN_MODULES:
+        if fullname not in _REGISTRATIONS and not _is_own_file(fullname):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
@@ -104,7 +129,7 @@ class _WatchingFinder(MetaPathFinder):
 
 
 def register_with_auto_classes() -> None:
-    """Registers configs, models, processor and feature extractor, now or when their Auto class is imported."""
+    """Registers configs, models, processor, feature extractor and pipeline, now or when their place is imported."""
     if not any(isinstance(finder, _WatchingFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _WatchingFinder())
     _loaded.update(name for name in _REGISTRATIONS if name in sys.modules)

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from .clean_twin import CleanTarget
-from .configuration_hfr_ame import MODALITIES, HfrAmeConfig
+from .configuration_hfr_ame import HfrAmeConfig
+from .configuration_sentiment import MODALITIES
 from .frequency import analyse_bands, band_edges
 from .frequency_restoration import ModalityFeatures
 from .losses import band_loss, masked_smooth_l1, severity_loss, spectral_loss

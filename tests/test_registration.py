@@ -13,6 +13,8 @@ assert AutoConfig.for_model("hfr_ame").__class__ is HfrAmeConfig
 assert AutoModel._model_mapping[HfrAmeConfig] is HfrAmeForSentiment
 assert AutoModelForSequenceClassification._model_mapping[HfrAmeConfig] is HfrAmeForSentiment
 assert PROCESSOR_MAPPING[HfrAmeConfig] is HfrAmeProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
+assert "multimodal-sentiment-analysis" in PIPELINE_REGISTRY.get_supported_tasks()
 """
 
 FIRST_IMPORTS = [

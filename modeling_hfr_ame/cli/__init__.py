@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import corrupt, demo, doctor, evaluate, inspect, prepare, train
+from . import card, corrupt, demo, doctor, evaluate, export, inspect, parity, prepare, push, train
 from .error_reporting import ErrorReportingGroup
 
 __all__ = ["app", "main"]
@@ -56,6 +56,10 @@ app.command(
 )(train.train)
 app.command()(corrupt.corrupt)
 app.command()(evaluate.evaluate)
+app.command()(card.card)
+app.command()(export.export)
+app.command()(push.push)
+app.command()(parity.parity)
 app.command()(doctor.doctor)
 
 

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modeling_hfr_ame.training.adapters import LoraAdaptation, LoraArguments
     from modeling_hfr_ame.training.arguments import (
         DataArguments,
         ModelArguments,
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _MODULE_OF_NAME = {
     "DataArguments": "arguments",
     "EpochIndexSampler": "sampling",
+    "LoraAdaptation": "adapters",
+    "LoraArguments": "adapters",
     "ModelArguments": "arguments",
     "RunSummary": "run",
     "SentimentTrainer": "trainer",
@@ -30,6 +33,8 @@ _MODULE_OF_NAME = {
 __all__ = [
     "DataArguments",
     "EpochIndexSampler",
+    "LoraAdaptation",
+    "LoraArguments",
     "ModelArguments",
     "RunSummary",
     "SentimentTrainer",

@@ -25,8 +25,9 @@ class ModelArguments:
 
     Args:
         model: Name of a recipe.
-        variant: `full`; `control`, the model without restoration but with as many parameters; or `text_only`, a clean
-            text fine-tune of the same encoder.
+        variant: Of HFR-AME: `full`; `control`, the model without restoration but with as many parameters; or
+            `text_only`, a clean text fine-tune of the same encoder. Of a peer: `repaired` or `reference`. None: the
+            first of these.
         text_encoder: `small` (a small BERT from scratch, with a tokenizer trained on the training texts), `minilm` (the
             weights of an installed package), a Hub id, or a local folder.
         lowercase_text: Whether the tokenizer lower-cases. None: as it was made; that of `small` does.
@@ -35,7 +36,10 @@ class ModelArguments:
     """
 
     model: str = field(default="hfr_ame", metadata={"help": "Name of a recipe."})
-    variant: str = field(default="full", metadata={"help": "full, control (equal size, no restoration) or text_only."})
+    variant: str | None = field(
+        default=None,
+        metadata={"help": "full, control (equal size, no restoration), text_only; of a peer: repaired, reference."},
+    )
     text_encoder: str = field(
         default="small", metadata={"help": "small (trained from scratch), minilm, a Hub id, or a local folder."}
     )
@@ -77,6 +81,8 @@ class SentimentTrainingArguments(TrainingArguments):
         global_batch_size: Rows per optimiser step over all processes and accumulation steps.
         text_learning_rate: Peak learning rate of the text encoder; `learning_rate` is that of everything else.
         seeds: One run per seed, each in `output_dir/seed-<seed>`.
+        max_grad_value: Largest absolute value of any element of a gradient. None: no such limit. Independent of
+            `max_grad_norm`, which 0 switches off.
         selection_drop_rates: Drop rates of the validation sets whose mean MAE selects the checkpoint. None: the
             variant's own.
         early_stopping_patience: Evaluations without a better selection value before training stops. None: never.
@@ -88,7 +94,8 @@ class SentimentTrainingArguments(TrainingArguments):
             start one process, or several independent ones.
 
     Raises:
-        ConfigError: If the batch can't be divided, or the number of processes isn't the expected one.
+        ConfigError: If the batch can't be divided, the number of processes isn't the expected one, or `max_grad_value`
+            isn't positive or comes with `fp16`.
     """
 
     output_dir: str = field(default="runs/hfr_ame", metadata={"help": "Parent of the seed-<seed> run folders."})
@@ -123,6 +130,9 @@ class SentimentTrainingArguments(TrainingArguments):
 
     global_batch_size: int = field(default=64, metadata={"help": "Rows per optimiser step over all processes."})
     text_learning_rate: float = field(default=3e-5, metadata={"help": "Peak rate of the text encoder."})
+    max_grad_value: float | None = field(
+        default=None, metadata={"help": "Limit of each gradient element; default: none."}
+    )
     seeds: list[int] = field(default_factory=lambda: [DEFAULT_SEED], metadata={"help": "One run per seed."})
     selection_drop_rates: list[float] | None = field(
         default=None, metadata={"help": "Drop rates of the selecting validation sets; default: the variant's."}
@@ -140,6 +150,11 @@ class SentimentTrainingArguments(TrainingArguments):
             raise ConfigError(
                 f"this run must have {self.expect_world_size} processes (expect_world_size), but has "
                 f"{self.world_size}; see docs/training.md for the launch command"
+            )
+        if self.max_grad_value is not None and (self.max_grad_value <= 0 or self.fp16):
+            raise ConfigError(
+                f"max_grad_value must be positive and can't be used with fp16, whose gradients are scaled; found "
+                f"{self.max_grad_value} with fp16={self.fp16}; leave it out, or train in bf16"
             )
         # torch.nn.DataParallel, which Trainer would use for several visible GPUs in one process, splits batches in a
         # way that none of our guarantees covers. `accelerate launch` uses them all.

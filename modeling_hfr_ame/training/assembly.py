@@ -1,13 +1,13 @@
 """From arguments to a processor, a model and datasets."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
-from torch.utils.data import ConcatDataset
-from transformers import set_seed
+from torch.utils.data import ConcatDataset, Dataset
+from transformers import TrainerCallback, set_seed
 
 from modeling_hfr_ame.corruption import TrainingMix
 from modeling_hfr_ame.data import (
@@ -33,6 +33,12 @@ from modeling_hfr_ame.training.arguments import (
     SentimentTrainingArguments,
     parse_overrides,
 )
+from modeling_hfr_ame.training.companions import (
+    CompanionCollator,
+    CompanionDataset,
+    CompanionRanking,
+    companion_counts,
+)
 from modeling_hfr_ame.training.optimization import freeze_text_encoder
 from modeling_hfr_ame.training.recipes import ConfigInputs, find_recipe
 from modeling_hfr_ame.training.selection import SELECTION_SEED, selection_dataset
@@ -57,12 +63,13 @@ class RunParts:
         manifest_sha256: Hash of its manifest.
         num_rows: Rows used per split.
         num_left_out: Rows per split without any modality that the model reads.
+        callbacks: What the model needs during training beside the callbacks of every run.
     """
 
     model: nn.Module
     processor: HfrAmeProcessor
-    collator: SentimentCollator
-    train: SentimentDataset
+    collator: Any
+    train: Dataset[dict[str, Any]]
     selection: ConcatDataset[dict[str, Any]]
     scheme: str
     dataset_folder: Path
@@ -70,6 +77,7 @@ class RunParts:
     manifest_sha256: str
     num_rows: dict[str, int]
     num_left_out: dict[str, int]
+    callbacks: list[TrainerCallback] = field(default_factory=list)
 
 
 def with_variant_defaults(
@@ -83,12 +91,14 @@ def with_variant_defaults(
         training_args: Training arguments; `selection_drop_rates` is filled in place.
 
     Returns:
-        Arguments without None for corruption, modalities and selection rates.
+        Arguments without None for variant, corruption, modalities and selection rates.
 
     Raises:
         ConfigError: If model or variant is unknown.
     """
-    variant = find_recipe(model_args.model).variant(model_args.variant)
+    recipe = find_recipe(model_args.model)
+    model_args = replace(model_args, variant=model_args.variant or recipe.default_variant)
+    variant = recipe.variant(str(model_args.variant))
     data_args = replace(
         data_args,
         train_corruption=data_args.train_corruption or variant.train_corruption,
@@ -156,7 +166,7 @@ def assemble_run(
     processor.fit_scalers(stored_rows(rows["train"]))
 
     set_seed(training_args.seed)
-    model = _build_model(model_args, modalities, manifest, source)
+    model = _build_model(model_args, modalities, manifest, source, processor)
     if training_args.freeze_text_encoder or training_args.freeze_text_layers:
         freeze_text_encoder(
             model, num_layers=None if training_args.freeze_text_encoder else training_args.freeze_text_layers
@@ -174,8 +184,9 @@ def assemble_run(
         vocabulary=training_vocabulary(rows["train"]),
         **shared,
     )
+    companions = find_recipe(model_args.model).variant(str(model_args.variant)).companions
     validation = SentimentDataset(rows["validation"], processor, split="validation", seed=SELECTION_SEED, **shared)
-    return RunParts(
+    parts = RunParts(
         model=model,
         processor=processor,
         collator=SentimentCollator(processor),
@@ -188,6 +199,15 @@ def assemble_run(
         num_rows={split: len(table) for split, table in rows.items()},
         num_left_out=left_out,
     )
+    if companions is not None:
+        _add_companions(parts, train, training_args.seed, as_published=companions == "published")
+    return parts
+
+
+def _add_companions(parts: RunParts, rows: SentimentDataset, seed: int, *, as_published: bool) -> None:
+    dataset = CompanionDataset(rows, companion_counts(parts.model.config), seed)
+    parts.callbacks.append(CompanionRanking(dataset, parts.collator, as_published=as_published))
+    parts.train, parts.collator = dataset, CompanionCollator(parts.collator)
 
 
 def _usable_rows(rows: Any, modalities: str, split: str) -> tuple[Any, int]:
@@ -229,7 +249,11 @@ def _encoder_limit(source: TextEncoderSource) -> int:
 
 
 def _build_model(
-    model_args: ModelArguments, modalities: str, manifest: dict[str, Any], source: TextEncoderSource
+    model_args: ModelArguments,
+    modalities: str,
+    manifest: dict[str, Any],
+    source: TextEncoderSource,
+    processor: HfrAmeProcessor,
 ) -> nn.Module:
     recipe = find_recipe(model_args.model)
     low, high = (float(value) for value in manifest["label_range"])
@@ -240,7 +264,8 @@ def _build_model(
         metric_scheme=scheme_of_label_range((low, high)),
         unk_token_id=source.tokenizer.unk_token_id,
         overrides=parse_overrides(model_args.config_overrides),
+        max_lengths={name: getattr(processor, f"max_{name}_length") for name in MODALITIES},
     )
-    model = recipe.model_class(recipe.config_of(inputs, model_args.variant, modalities))
+    model = recipe.model_class(recipe.config_of(inputs, model_args.variant or recipe.default_variant, modalities))
     warm_start_text_encoder(model, source)
     return model

@@ -1,10 +1,11 @@
-"""What happens beside the training loop: the epoch of the sampler, the model's ramps, the JSON-lines log."""
+"""What happens beside the training loop: the epoch of the sampler, ramps, clipping by value, the JSON-lines log."""
 
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+from torch.nn.utils import clip_grad_value_
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from modeling_hfr_ame.training.sampling import EpochIndexSampler
@@ -62,6 +63,23 @@ class TrainingProgress(TrainerCallback):
         set_progress = getattr(kwargs.get("model"), "set_training_progress", None)
         if set_progress is not None:
             set_progress(state.global_step / max(state.max_steps, 1))
+
+
+class GradientValueLimit(TrainerCallback):
+    """Clips each element of the gradients, as some published recipes do instead of limiting their norm.
+
+    Args:
+        limit: Largest absolute value, > 0.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Clips what the optimiser is about to read."""
+        clip_grad_value_(kwargs["model"].parameters(), self.limit)
 
 
 class JsonLinesLog(TrainerCallback):

@@ -8,14 +8,23 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from modeling_hfr_ame.configuration_cyin import CyinConfig
+from modeling_hfr_ame.configuration_dashfusion import DashFusionConfig
 from modeling_hfr_ame.configuration_hfr_ame import HfrAmeConfig
+from modeling_hfr_ame.configuration_hme import HmeConfig
+from modeling_hfr_ame.configuration_lnln import LnlnConfig
+from modeling_hfr_ame.configuration_sentiment import SentimentConfig
 from modeling_hfr_ame.errors import ConfigError
+from modeling_hfr_ame.modeling_cyin import CyinForSentiment
+from modeling_hfr_ame.modeling_dashfusion import DashFusionForSentiment
 from modeling_hfr_ame.modeling_hfr_ame import HfrAmeForSentiment
+from modeling_hfr_ame.modeling_hme import HmeForSentiment
+from modeling_hfr_ame.modeling_lnln import LnlnForSentiment
 
 ROBUST_DROP_RATES = (0.0, 0.3, 0.5, 0.7)
 _TEXT_PREFIX = "text_config."
@@ -31,6 +40,7 @@ class ConfigInputs:
         label_range: Smallest and largest label.
         metric_scheme: `mosi` or `sims`.
         unk_token_id: The tokenizer's unknown token; None if it has none.
+        max_lengths: Longest text (tokens), audio and vision (frames) that the processor lets through.
         overrides: Fields set by the user; keys that start with `text_config.` are applied to the text encoder.
     """
 
@@ -40,6 +50,7 @@ class ConfigInputs:
     metric_scheme: str
     unk_token_id: int | None
     overrides: Mapping[str, Any]
+    max_lengths: Mapping[str, int] = field(default_factory=dict)
 
     def fresh_text_config(self) -> Any:
         """Copies the text configuration and applies the overrides that are meant for it.
@@ -74,6 +85,8 @@ class Variant:
         selection_drop_rates: Default of `SentimentTrainingArguments.selection_drop_rates`.
         config: Configuration fields; the user's overrides win.
         matches: Name of the variant whose number of trainable parameters this one is widened to. None: as it is.
+        companions: Whether rows come with companions out of the training split: `drawn`, or `published`, drawn from
+            lists that hold what DashFusion's released code writes into them. None: without.
     """
 
     train_corruption: str = "mix"
@@ -81,6 +94,7 @@ class Variant:
     selection_drop_rates: tuple[float, ...] = ROBUST_DROP_RATES
     config: Mapping[str, Any] = field(default_factory=dict)
     matches: str | None = None
+    companions: Literal["drawn", "published"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class ModelRecipe:
     Args:
         build_config: (inputs, fields of the variant) → configuration.
         model_class: Builds the model from the configuration.
-        variants: The ways to train it, by name.
+        variants: The ways to train it, by name; the first is the default.
         widen: Maps a configuration, and a width, to a configuration with a larger model; needed by a variant that
             `matches` another one.
         training_defaults: Training arguments that differ from `SentimentTrainingArguments`' own defaults.
@@ -111,6 +125,11 @@ class ModelRecipe:
         if name not in self.variants:
             raise ConfigError(f"variant must be one of {', '.join(self.variants)}, but is {name!r}; choose one of them")
         return self.variants[name]
+
+    @property
+    def default_variant(self) -> str:
+        """Name of the variant that is trained where none is asked for."""
+        return next(iter(self.variants))
 
     def config_of(self, inputs: ConfigInputs, variant_name: str, modalities: str | None = None) -> Any:
         """Builds the configuration of a variant.
@@ -155,15 +174,35 @@ class ModelRecipe:
         )
 
 
-def _hfr_ame_config(inputs: ConfigInputs, variant_fields: Mapping[str, Any]) -> HfrAmeConfig:
-    values = {
-        "text_config": inputs.fresh_text_config(),
-        "label_range": list(inputs.label_range),
-        "metric_scheme": inputs.metric_scheme,
-        "unk_token_id": inputs.unk_token_id,
-        **{f"{name}_config": {"feature_size": size} for name, size in inputs.feature_sizes.items()},
-    }
-    return HfrAmeConfig(**(values | dict(variant_fields) | inputs.model_overrides()))
+def _config_builder(
+    config_class: type[SentimentConfig], *, takes_lengths: bool = False
+) -> Callable[[ConfigInputs, Mapping[str, Any]], Any]:
+    """A `build_config` for a class; `takes_lengths` for models with a position table per modality."""
+
+    def build(inputs: ConfigInputs, variant_fields: Mapping[str, Any]) -> SentimentConfig:
+        values = {
+            "text_config": inputs.fresh_text_config(),
+            "label_range": list(inputs.label_range),
+            "metric_scheme": inputs.metric_scheme,
+            "unk_token_id": inputs.unk_token_id,
+            **{f"{name}_config": {"feature_size": size} for name, size in inputs.feature_sizes.items()},
+        }
+        if takes_lengths:
+            lengths = {f"max_{name}_length": length for name, length in inputs.max_lengths.items()}
+            values |= {name: length for name, length in lengths.items() if hasattr(config_class, name)}
+        return config_class(**(values | dict(variant_fields) | inputs.model_overrides()))
+
+    return build
+
+
+def _peer_variants(train_corruption: str) -> Mapping[str, Variant]:
+    """Both behaviours of a peer; the first is the default."""
+    return MappingProxyType(
+        {
+            name: Variant(train_corruption=train_corruption, config={"variant": name})
+            for name in ("repaired", "reference")
+        }
+    )
 
 
 def _widened_fusion(config: HfrAmeConfig, width: int) -> HfrAmeConfig:
@@ -176,8 +215,31 @@ def _widened_fusion(config: HfrAmeConfig, width: int) -> HfrAmeConfig:
 
 RECIPES: Mapping[str, ModelRecipe] = MappingProxyType(
     {
+        # Published for MOSI: AdamW at two constant rates, gradients clipped by value, 30 epochs on complete inputs, the
+        # first tenth without translations, and the last epoch's weights. MOSEI: text rate 1e-5, decay 1e-5, clipping at
+        # 1, three tenths, and the sizes that `CyinConfig` names. Ours: validation selects the epoch, stages change by
+        # step, and biases and norms don't decay.
+        "cyin": ModelRecipe(
+            build_config=_config_builder(CyinConfig, takes_lengths=True),
+            model_class=CyinForSentiment,
+            variants=_peer_variants("clean"),
+            training_defaults=MappingProxyType(
+                {
+                    "num_train_epochs": 30.0,
+                    "learning_rate": 5e-4,
+                    "text_learning_rate": 4e-5,
+                    "lr_scheduler_type": "constant",
+                    "warmup_steps": 0.0,
+                    "weight_decay": 1e-3,
+                    "max_grad_norm": 0.0,
+                    "max_grad_value": 5.0,
+                    "global_batch_size": 128,
+                    "early_stopping_patience": None,
+                }
+            ),
+        ),
         "hfr_ame": ModelRecipe(
-            build_config=_hfr_ame_config,
+            build_config=_config_builder(HfrAmeConfig),
             model_class=HfrAmeForSentiment,
             widen=_widened_fusion,
             variants=MappingProxyType(
@@ -202,6 +264,81 @@ RECIPES: Mapping[str, ModelRecipe] = MappingProxyType(
                             "severity_weight": 0.0,
                         },
                     ),
+                }
+            ),
+        ),
+        # Published for MOSI: AdamW with one rate and one decay for everything, batches of 16, 100 epochs, of which 10
+        # warm up, then a linear decay, no clipping, clean data, and the epoch with the least validation error, on clean
+        # data as well. MOSEI: rate 2e-5, batches of 8, 25 epochs of which 1 warms up. Ours: biases and all norms don't
+        # decay (the released filter knows only the text encoder's norms), the first epochs can be selected, too, and
+        # companions are first ranked by the untrained model, not by raw features.
+        "dashfusion": ModelRecipe(
+            build_config=_config_builder(DashFusionConfig, takes_lengths=True),
+            model_class=DashFusionForSentiment,
+            variants=MappingProxyType(
+                {
+                    "repaired": Variant(train_corruption="clean", selection_drop_rates=(0.0,)),
+                    "companions": Variant(train_corruption="clean", selection_drop_rates=(0.0,), companions="drawn"),
+                    "reference": Variant(
+                        train_corruption="clean",
+                        selection_drop_rates=(0.0,),
+                        config={"variant": "reference", "dropout": 0.5},
+                        companions="published",
+                    ),
+                }
+            ),
+            training_defaults=MappingProxyType(
+                {
+                    "num_train_epochs": 100.0,
+                    "learning_rate": 5e-5,
+                    "text_learning_rate": 5e-5,
+                    "lr_scheduler_type": "linear",
+                    "weight_decay": 1e-3,
+                    "max_grad_norm": 0.0,
+                    "global_batch_size": 16,
+                    "early_stopping_patience": None,
+                }
+            ),
+        ),
+        # Published: AdamW at one constant rate for everything, no decay on biases and norms, gradients clipped by
+        # value, 100 epochs, stopped after 10 without a better validation loss. Ours: one model for all conditions,
+        # trained on this package's corruption, where the authors train one model per missing rate; the validation MAE
+        # selects; the optimiser keeps its moments, which the released loop loses at each epoch.
+        "hme": ModelRecipe(
+            build_config=_config_builder(HmeConfig, takes_lengths=True),
+            model_class=HmeForSentiment,
+            variants=_peer_variants("mix"),
+            training_defaults=MappingProxyType(
+                {
+                    "num_train_epochs": 100.0,
+                    "learning_rate": 2e-5,
+                    "text_learning_rate": 2e-5,
+                    "lr_scheduler_type": "constant",
+                    "warmup_steps": 0.0,
+                    "weight_decay": 1e-4,
+                    "max_grad_norm": 0.0,
+                    "max_grad_value": 0.8,
+                    "global_batch_size": 256,
+                    "early_stopping_patience": 10,
+                }
+            ),
+        ),
+        # Published: AdamW with one rate and one decay for everything, 200 epochs, warm-up over the first tenth, then a
+        # cosine, no clipping. Ours: the schedule moves by step, not by epoch (whose first has rate 0), biases and norms
+        # don't decay, and validation selects one checkpoint where the authors take the best test epoch of each metric.
+        "lnln": ModelRecipe(
+            build_config=_config_builder(LnlnConfig, takes_lengths=True),
+            model_class=LnlnForSentiment,
+            variants=_peer_variants("lnln"),
+            training_defaults=MappingProxyType(
+                {
+                    "num_train_epochs": 200.0,
+                    "learning_rate": 1e-4,
+                    "text_learning_rate": 1e-4,
+                    "weight_decay": 1e-4,
+                    "max_grad_norm": 0.0,
+                    "global_batch_size": 64,
+                    "early_stopping_patience": None,
                 }
             ),
         ),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import EarlyStoppingCallback
@@ -59,8 +59,27 @@ class RunSummary:
     record: dict[str, Any]
 
 
+class Adaptation(Protocol):
+    """What stands between a run's model and its training: adapters, for instance."""
+
+    def describe(self) -> dict[str, Any]:
+        """Gives the arguments that `run.json` records; a run is only resumed with the same ones."""
+        ...
+
+    def prepare(self, model: Any, folder: Path | None) -> Any:
+        """Gives what is trained instead of `model`; `folder` is the run folder, None on all but the main process."""
+        ...
+
+    def finish(self, model: Any, folder: Path) -> Any:
+        """Gives the plain model that is saved in the run folder; called on the main process."""
+        ...
+
+
 def run_training(
-    model_args: ModelArguments, data_args: DataArguments, training_args: SentimentTrainingArguments
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: SentimentTrainingArguments,
+    adaptation: Adaptation | None = None,
 ) -> RunSummary:
     """Trains one seed into `output_dir/seed-<seed>`.
 
@@ -72,6 +91,7 @@ def run_training(
         data_args: Data arguments.
         training_args: Training arguments; `seed` says which seed, `seeds` is not read, `output_dir` is the
             parent folder.
+        adaptation: Changes the model before training and back after it. None: the model is trained as it is.
 
     Returns:
         The summary, the same on every process.
@@ -87,6 +107,8 @@ def run_training(
     training_args.output_dir = str(folder)
     model_args, data_args, training_args = with_variant_defaults(model_args, data_args, training_args)
     arguments = recorded_arguments(model_args, data_args, training_args)
+    if adaptation is not None:
+        arguments["adapter"] = adaptation.describe()
 
     finished = None if training_args.overwrite else read_json(folder / RUN_FILE)
     begun = None if training_args.overwrite else read_json(folder / ARGUMENTS_FILE)
@@ -101,9 +123,15 @@ def run_training(
     if state.is_main_process:
         _begin_folder(folder, arguments, keep_files=checkpoint is not None)
     parts = assemble_run(model_args, data_args, training_args, provide_dataset(data_args.dataset, parent, state))
+    if adaptation is not None:
+        parts.model = adaptation.prepare(parts.model, folder if state.is_main_process else None)
     trainer, wall_time_s = _train(parts, training_args, folder, checkpoint)
     if state.is_main_process:
-        _finish_folder(folder, trainer, parts, arguments, wall_time_s, resumed=checkpoint is not None)
+        num_parameters = parameter_counts(trainer.model)
+        if adaptation is not None:
+            parts.model = adaptation.finish(trainer.model, folder)
+            num_parameters = parameter_counts(parts.model) | {"trainable": num_parameters["trainable"]}
+        _finish_folder(folder, trainer, parts, arguments, num_parameters, wall_time_s, resumed=checkpoint is not None)
     state.wait_for_everyone()
     record = read_json(folder / RUN_FILE)
     assert record is not None
@@ -127,7 +155,7 @@ def _begin_folder(folder: Path, arguments: dict[str, Any], *, keep_files: bool) 
 def _train(
     parts: RunParts, args: SentimentTrainingArguments, folder: Path, checkpoint: Path | None
 ) -> tuple[SentimentTrainer, float]:
-    callbacks: list[Any] = [JsonLinesLog(folder / LOG_FILE)]
+    callbacks: list[Any] = [JsonLinesLog(folder / LOG_FILE), *parts.callbacks]
     if args.early_stopping_patience is not None and args.load_best_model_at_end:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=args.early_stopping_patience))
     trainer = SentimentTrainer(
@@ -150,12 +178,14 @@ def _finish_folder(
     trainer: SentimentTrainer,
     parts: RunParts,
     arguments: dict[str, Any],
+    num_parameters: dict[str, int],
     wall_time_s: float,
     *,
     resumed: bool,
 ) -> None:
     args = trainer.args
-    trainer.model.save_pretrained(folder)
+    model: Any = parts.model
+    model.save_pretrained(folder)
     parts.processor.save_pretrained(folder)
     history = [entry for entry in trainer.state.log_history if f"eval_{args.metric_for_best_model}" in entry]
     selected_step = trainer.state.best_global_step if args.load_best_model_at_end else trainer.state.global_step
@@ -171,7 +201,7 @@ def _finish_folder(
         "manifest_sha256": parts.manifest_sha256,
         "num_rows": parts.num_rows,
         "num_rows_left_out": parts.num_left_out,
-        "num_parameters": parameter_counts(trainer.model),
+        "num_parameters": num_parameters,
         "selection_rule": selection_rule(str(args.metric_for_best_model), args.selection_drop_rates or (0.0,)),
         "selected_epoch": None if selected is None else selected["epoch"],
         "selected_validation": selected,
@@ -190,11 +220,12 @@ def _finish_folder(
     write_json(folder / RUN_FILE, record)
 
 
-def run_all_seeds(arguments: ArgumentTriple) -> list[RunSummary]:
+def run_all_seeds(arguments: ArgumentTriple, adaptation: Adaptation | None = None) -> list[RunSummary]:
     """Trains one run per seed, one after another.
 
     Args:
         arguments: Model, data and training arguments; `training_args.seeds` says which seeds.
+        adaptation: As for `run_training`.
 
     Returns:
         One summary per seed, in that order.
@@ -209,18 +240,19 @@ def run_all_seeds(arguments: ArgumentTriple) -> list[RunSummary]:
     for seed in training_args.seeds:
         seed_args = copy.copy(training_args)
         seed_args.seed = seed
-        summaries.append(run_training(model_args, data_args, seed_args))
+        summaries.append(run_training(model_args, data_args, seed_args, adaptation))
     return summaries
 
 
-def main(argv: Sequence[str] | None = None) -> list[RunSummary]:
+def main(argv: Sequence[str] | None = None, adaptation: Adaptation | None = None) -> list[RunSummary]:
     """Runs a training from the command line.
 
     Args:
         argv: Arguments without the program's name; None: `sys.argv[1:]`.
+        adaptation: As for `run_training`.
 
     Returns:
         One summary per seed.
     """
     recipe_defaults = {name: recipe.training_defaults for name, recipe in RECIPES.items()}
-    return run_all_seeds(parse_arguments(argv, recipe_defaults=recipe_defaults))
+    return run_all_seeds(parse_arguments(argv, recipe_defaults=recipe_defaults), adaptation)

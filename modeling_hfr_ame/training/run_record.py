@@ -24,7 +24,7 @@ ARGUMENTS_FILE = "arguments.json"
 LOG_FILE = "trainer_log.jsonl"
 _STATE_FILE = "trainer_state.json"
 
-_PACKAGES = ("hfr-ame", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "safetensors")
+_PACKAGES = ("hfr-ame", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "safetensors", "peft")
 
 # They change how a run is launched or watched, not what it computes; a restart may differ in them.
 _LAUNCH_ARGUMENTS = frozenset(
@@ -99,13 +99,13 @@ def require_same_arguments(folder: Path, stored: dict[str, Any], current: dict[s
         current: What is asked for now.
 
     Raises:
-        ConfigError: If a model, data or training argument differs.
+        ConfigError: If a model, data, training or adapter argument differs.
     """
     differing = [
-        f"{name} {stored.get(group, {}).get(name)!r} -> {current[group].get(name)!r}"
-        for group in ("model", "data", "training")
-        for name in sorted({*stored.get(group, {}), *current[group]})
-        if stored.get(group, {}).get(name) != current[group].get(name)
+        f"{name} {stored.get(group, {}).get(name)!r} -> {current.get(group, {}).get(name)!r}"
+        for group in ("model", "data", "training", "adapter")
+        for name in sorted({*stored.get(group, {}), *current.get(group, {})})
+        if stored.get(group, {}).get(name) != current.get(group, {}).get(name)
     ]
     if differing:
         raise ConfigError(

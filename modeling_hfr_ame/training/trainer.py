@@ -12,12 +12,13 @@ import inspect
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 
 from modeling_hfr_ame.training.arguments import SentimentTrainingArguments
-from modeling_hfr_ame.training.callbacks import SamplerEpoch, TrainingProgress
+from modeling_hfr_ame.training.callbacks import GradientValueLimit, SamplerEpoch, TrainingProgress
 from modeling_hfr_ame.training.optimization import parameter_groups
 from modeling_hfr_ame.training.sampling import EpochIndexSampler
 
@@ -74,7 +75,9 @@ class SentimentTrainer(Trainer):
         )
         # With True (a forward that takes **kwargs) Trainer would scale a mean loss by the number of processes.
         self.model_accepts_loss_kwargs = False
-        self._gives_losses = "output_losses" in inspect.signature(model.forward).parameters
+        # A PEFT model hides the signature of the model in it.
+        innermost = model.get_base_model() if isinstance(model, PeftModel) else model
+        self._gives_losses = "output_losses" in inspect.signature(innermost.forward).parameters
         self._loss_sums: dict[str, torch.Tensor] = {}
         self._num_loss_batches = 0
         self.train_sampler: EpochIndexSampler | None = None
@@ -83,6 +86,8 @@ class SentimentTrainer(Trainer):
             self.train_sampler = EpochIndexSampler(num_rows, args.seed, args.global_batch_size)
             self.add_callback(SamplerEpoch(self.train_sampler))
         self.add_callback(TrainingProgress())
+        if args.max_grad_value is not None:
+            self.add_callback(GradientValueLimit(args.max_grad_value))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Builds the loader of `(epoch, index)` pairs, sharded over processes by Accelerate.

@@ -64,7 +64,7 @@ def replace_room(monkeypatch: pytest.MonkeyPatch) -> ReplaceRoom:
 def test_help_lists_every_command() -> None:
     result = _run("--help")
     assert result.exit_code == 0
-    for command in ("demo", "prepare", "train", "evaluate", "doctor"):
+    for command in ("demo", "prepare", "train", "evaluate", "push", "doctor"):
         assert re.search(rf"\b{command}\b", result.stdout)
 
 

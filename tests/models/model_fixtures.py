@@ -6,14 +6,26 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from modeling_hfr_ame import HfrAmeConfig, HfrAmeForSentiment
+from modeling_hfr_ame import (
+    CyinConfig,
+    CyinForSentiment,
+    DashFusionConfig,
+    DashFusionForSentiment,
+    HfrAmeConfig,
+    HfrAmeForSentiment,
+    HmeConfig,
+    HmeForSentiment,
+    LnlnConfig,
+    LnlnForSentiment,
+)
 
 AUDIO_SIZE, VISION_SIZE, VOCABULARY = 5, 7, 60
 UNKNOWN_ID = 3
 
 
-def tiny_config(**overrides: Any) -> HfrAmeConfig:
-    values: dict[str, Any] = {
+def tiny_inputs() -> dict[str, Any]:
+    """Configuration fields that every model shares."""
+    return {
         "text_config": {
             "model_type": "bert",
             "vocab_size": VOCABULARY,
@@ -25,13 +37,18 @@ def tiny_config(**overrides: Any) -> HfrAmeConfig:
         },
         "audio_config": {"feature_size": AUDIO_SIZE},
         "vision_config": {"feature_size": VISION_SIZE},
+        "unk_token_id": UNKNOWN_ID,
+    }
+
+
+def tiny_config(**overrides: Any) -> HfrAmeConfig:
+    values: dict[str, Any] = tiny_inputs() | {
         "hidden_size": 16,
         "condition_size": 8,
         "unet_channels": (16, 24),
         "num_attention_heads": 2,
         "ame_hidden_size": 16,
         "ame_sequence_length": 8,
-        "unk_token_id": UNKNOWN_ID,
     }
     return HfrAmeConfig(**(values | overrides))
 
@@ -41,7 +58,110 @@ def build_hfr_ame(**overrides: Any) -> HfrAmeForSentiment:
     return HfrAmeForSentiment(tiny_config(**overrides))
 
 
-MODEL_BUILDERS: dict[str, Callable[..., PreTrainedModel]] = {"hfr_ame": build_hfr_ame}
+def tiny_lnln_config(**overrides: Any) -> LnlnConfig:
+    values: dict[str, Any] = tiny_inputs() | {
+        "hidden_size": 16,
+        "num_tokens": 3,
+        "max_text_length": 40,
+        "max_audio_length": 40,
+        "max_vision_length": 40,
+        "num_attention_heads": 2,
+        "head_size": 8,
+        "ffn_size": 32,
+        "num_hyper_heads": 2,
+        "completeness_size": 8,
+        "discriminator_size": 8,
+    }
+    return LnlnConfig(**(values | overrides))
+
+
+def build_lnln(**overrides: Any) -> LnlnForSentiment:
+    torch.manual_seed(0)
+    return LnlnForSentiment(tiny_lnln_config(**overrides))
+
+
+def tiny_dashfusion_config(**overrides: Any) -> DashFusionConfig:
+    values: dict[str, Any] = tiny_inputs() | {
+        "hidden_size": 16,
+        "max_audio_length": 40,
+        "max_vision_length": 40,
+        "num_audio_layers": 1,
+        "num_vision_layers": 2,
+        "num_audio_heads": 2,
+        "num_vision_heads": 4,
+        "encoder_ffn_size": 24,
+        "num_alignment_heads": 2,
+        "alignment_head_size": 6,
+        "num_bottleneck_tokens": 4,
+        "num_attention_heads": 2,
+        "fusion_ffn_size": 32,
+        "head_sizes": (32, 16),
+    }
+    return DashFusionConfig(**(values | overrides))
+
+
+def build_dashfusion(**overrides: Any) -> DashFusionForSentiment:
+    torch.manual_seed(0)
+    return DashFusionForSentiment(tiny_dashfusion_config(**overrides))
+
+
+def tiny_hme_config(**overrides: Any) -> HmeConfig:
+    values: dict[str, Any] = tiny_inputs() | {
+        "fusion_dropout": 0.0,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "num_layers": 1,
+        "num_hyper_layers": 1,
+        "num_latent_layers": 1,
+        "num_latents": 3,
+        "num_fusion_layers": 1,
+        "fusion_ffn_size": 32,
+        "memory_size": 6,
+    }
+    return HmeConfig(**(values | overrides))
+
+
+def build_hme(**overrides: Any) -> HmeForSentiment:
+    """With a memory that training has filled, which eval mode retrieves from."""
+    torch.manual_seed(0)
+    model = HmeForSentiment(tiny_hme_config(**overrides)).train()
+    with torch.no_grad():
+        model(**random_batch([(6, 5, 4), (4, 3, 0), (0, 4, 3), (5, 0, 2)], seed=5))
+    return model
+
+
+def tiny_cyin_config(**overrides: Any) -> CyinConfig:
+    values: dict[str, Any] = tiny_inputs() | {
+        # Scores of one modality are compared on the rows that have it, an even number of which could cancel in L1.
+        "task_loss": "huber",
+        "aligned_length": 6,
+        "max_text_length": 40,
+        "max_audio_length": 40,
+        "max_vision_length": 40,
+        "bottleneck_size": 32,
+        "bottleneck_hidden_size": 32,
+        "translator_sizes": (6, 4),
+        "num_translator_blocks": 2,
+        "hidden_size": 16,
+        "num_crossmodal_layers": 1,
+        "num_memory_layers": 1,
+        "num_attention_heads": 2,
+    }
+    return CyinConfig(**(values | overrides))
+
+
+def build_cyin(**overrides: Any) -> CyinForSentiment:
+    torch.manual_seed(0)
+    return CyinForSentiment(tiny_cyin_config(**overrides))
+
+
+MODEL_BUILDERS: dict[str, Callable[..., PreTrainedModel]] = {
+    "cyin": build_cyin,
+    "dashfusion": build_dashfusion,
+    "hfr_ame": build_hfr_ame,
+    "hme": build_hme,
+    "lnln": build_lnln,
+}
 
 
 def shake(model: PreTrainedModel) -> PreTrainedModel:

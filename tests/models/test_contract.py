@@ -15,6 +15,9 @@ from tests.models.model_fixtures import AUDIO_SIZE, MODEL_BUILDERS, random_batch
 LENGTHS = [(9, 12, 6), (4, 3, 10), (7, 5, 5), (3, 1, 2), (5, 0, 4)]
 SUBSETS = [(9, 0, 0), (0, 12, 0), (0, 0, 6), (9, 12, 0), (9, 0, 6), (0, 12, 6), (9, 12, 6)]
 
+# CyIN scores noisy latents and random translations in training, and must first learn to make both exact.
+OVERFIT_STEPS = {"cyin": 300}
+
 Builder = Callable[..., PreTrainedModel]
 
 
@@ -187,8 +190,9 @@ def test_training_on_eight_samples_overfits_them(build: Builder) -> None:
     batch = random_batch([(8, 6, 6)] * 8, training=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     # Decayed to nothing: at a constant rate the last loss depends on the step that it is read at.
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=120)
-    for _ in range(120):
+    num_steps = OVERFIT_STEPS.get(model.config.model_type, 120)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=num_steps)
+    for _ in range(num_steps):
         optimiser.zero_grad()
         output = model(**batch, output_losses=True)
         output.loss.backward()
@@ -197,18 +201,21 @@ def test_training_on_eight_samples_overfits_them(build: Builder) -> None:
     assert output.losses["task"] < 0.1
 
 
-def test_gradient_checkpointing_gives_the_same_gradients(build: Builder) -> None:
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_gradient_checkpointing_gives_the_same_gradients(build: Builder, use_reentrant: bool) -> None:
     model = shake(build(dropout=0.0)).train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     batch = random_batch(LENGTHS, training=True)
+    torch.manual_seed(2)  # some models draw in training
     model(**batch).loss.backward()
     plain = {name: p.grad.clone() for name, p in model.named_parameters()}
     checkpointed = copy.deepcopy(model)
     checkpointed.zero_grad()
-    checkpointed.activation_checkpointing_enable()
+    checkpointed.activation_checkpointing_enable({"use_reentrant": use_reentrant})
     assert checkpointed.is_activation_checkpointing
+    torch.manual_seed(2)
     checkpointed(**batch).loss.backward()
     for name, p in checkpointed.named_parameters():
         torch.testing.assert_close(p.grad, plain[name], atol=1e-6, rtol=1e-4, msg=name)

@@ -31,6 +31,7 @@ ABLATIONS: list[dict[str, Any]] = [
     {"condition": "film"},
     {"condition": "none"},
     {"condition_on": "self"},
+    {"align_conditions": False},
     {"share_unet": "none"},
     {"share_unet": "all"},
     {"severity": "none"},

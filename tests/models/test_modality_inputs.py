@@ -50,3 +50,16 @@ def test_content_of_a_text_leaves_both_special_tokens_out() -> None:
     assert content_mask(attention_mask).sum(1).tolist() == [3, 1, 0, 0]
     tokens = torch.arange(20).view(4, 5)
     assert content_steps(tokens)[content_mask(attention_mask)].tolist() == [1, 2, 3, 6]
+
+
+def test_padded_input_has_pad_tokens_and_zero_frames_behind_and_is_never_cut() -> None:
+    inputs = ModalityReader(tiny_config()).read(random_batch(LENGTHS, pad=2))
+    text = inputs["text"].padded(20, 1)
+    assert text.values.shape == text.mask.shape == (3, 20)
+    assert torch.equal(text.mask[:, :11], inputs["text"].mask)
+    assert not text.mask[:, 11:].any()
+    assert (text.values[:, 11:] == 1).all()
+    assert torch.equal(text.values[:, :11], inputs["text"].values)
+    audio = inputs["audio"].padded(5, None)
+    assert audio.values.shape == inputs["audio"].values.shape
+    assert not inputs["audio"].padded(20, None).values[:, 14:].any()

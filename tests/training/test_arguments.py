@@ -14,7 +14,7 @@ def write_yaml(folder: Path, text: str) -> str:
 
 def test_defaults_are_the_documented_recipe() -> None:
     model_args, data_args, args = parse_arguments([])
-    assert (model_args.model, model_args.variant, model_args.text_encoder) == ("hfr_ame", "full", "small")
+    assert (model_args.model, model_args.variant, model_args.text_encoder) == ("hfr_ame", None, "small")
     assert data_args.dataset == "synthetic_talkers"
     assert (args.learning_rate, args.text_learning_rate, args.weight_decay) == (5e-4, 3e-5, 0.01)
     assert (args.lr_scheduler_type, args.warmup_steps, args.max_grad_norm) == ("cosine", 0.1, 1.0)
@@ -113,6 +113,12 @@ def test_batch_that_cannot_be_divided_is_refused() -> None:
 def test_batch_per_device_is_refused() -> None:
     with pytest.raises(ConfigError, match="would be 64, but 8 was given"):
         parse_arguments(["--per_device_train_batch_size", "8"])
+
+
+@pytest.mark.parametrize("words", [["--max_grad_value", "0"], ["--max_grad_value", "1", "--fp16"]])
+def test_gradient_value_limit_that_cannot_hold_is_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="max_grad_value must be positive and can't be used with fp16"):
+        parse_arguments(words)
 
 
 def test_world_size_other_than_expected_is_refused() -> None:

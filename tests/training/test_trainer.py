@@ -118,6 +118,22 @@ def test_optimizer_uses_the_text_learning_rate_after_warm_up(tmp_path: Path) -> 
     assert rates == pytest.approx({"rest": 1e-2, "rest_no_decay": 1e-2, "text": 1e-4, "text_no_decay": 1e-4})
 
 
+def test_gradients_are_clipped_by_value_before_each_step(tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    class SeeGradients(TrainerCallback):
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            gradients = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
+            seen.append(max(float(gradient.abs().max()) for gradient in gradients))
+
+    words = ["--num_train_epochs", "1", "--no_load_best_model_at_end", "--save_strategy", "no", "--max_grad_norm", "0"]
+    make_trainer(tmp_path, *words, callbacks=[SeeGradients()]).train()
+    free, seen[:] = list(seen), []
+    limit = min(free) / 2
+    make_trainer(tmp_path, *words, "--max_grad_value", str(limit), callbacks=[SeeGradients()]).train()
+    assert seen == pytest.approx([limit] * len(free))
+
+
 def test_log_averages_named_losses_over_the_window(tmp_path: Path) -> None:
     words = ["--num_train_epochs", "2", "--no_load_best_model_at_end", "--save_strategy", "no"]
     log = tmp_path / "trainer_log.jsonl"

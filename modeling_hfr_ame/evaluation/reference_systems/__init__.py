@@ -1,0 +1,27 @@
+"""How the published systems name, size and feed their models: one file per system, used to import their weights."""
+
+from importlib import import_module
+
+from modeling_hfr_ame.errors import DataError
+from modeling_hfr_ame.evaluation.reference_systems.reference_system import ReferenceSystem, Replay
+
+__all__ = ["ReferenceSystem", "Replay", "find_reference_system"]
+
+# `model` in a golden folder's config.json → file of this folder, which holds `SYSTEM`.
+_FILES = {"DashFusion": "dashfusion", "HME": "hme", "CyIN": "cyin", "LNLN": "lnln"}
+
+
+def find_reference_system(model: str) -> ReferenceSystem:
+    """Looks a published system up.
+
+    Args:
+        model: Its name, in any case.
+
+    Raises:
+        DataError: There is none of that name.
+    """
+    for name, file in _FILES.items():
+        if name.lower() == model.lower():
+            system: ReferenceSystem = import_module(f"{__name__}.{file}").SYSTEM
+            return system
+    raise DataError(f"the model must be one of {', '.join(_FILES)}; found {model!r}; check config.json")

@@ -1,0 +1,117 @@
+"""Numbers of the published systems, and the tool that compares a model with them."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from modeling_hfr_ame import DataError
+from modeling_hfr_ame.cli import main
+from modeling_hfr_ame.evaluation.parity import check_parity, parity_lines, read_weights
+from modeling_hfr_ame.evaluation.reference_systems import find_reference_system
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*attention implementation.*")
+
+
+@pytest.fixture
+def golden(shared_data: Path) -> Path:
+    folder = shared_data / "golden"
+    if not folder.is_dir():
+        pytest.skip("no golden values")
+    return folder
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["cyin", "dashfusion", "hme", "lnln"])
+def test_reference_variant_gives_every_golden_number(golden: Path, name: str) -> None:
+    report = check_parity(golden / name)
+    assert report.passed, "\n".join(parity_lines(report))
+    assert len(report.omitted) <= 3
+
+
+@pytest.fixture
+def copied_lnln(golden: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(golden / "lnln", tmp_path / "lnln"))
+
+
+def _change(folder: Path, file: str, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    tensors = load_file(folder / file)
+    tensors[name] = change(tensors[name].clone())
+    save_file(tensors, folder / file)
+
+
+@pytest.mark.real_data
+def test_parity_with_one_changed_weight_fails(copied_lnln: Path) -> None:
+    _change(copied_lnln, "params.safetensors", "dmml.3.weight", lambda weight: weight * 1.01)
+    report = check_parity(copied_lnln)
+    failed = {item.name for item in report.comparisons if not item.passed}
+    assert {"out.sentiment_preds", "loss.l_sp"} <= failed
+    # What lies before the changed weight is as it was.
+    assert "out.fusion_mean" not in failed
+
+
+@pytest.mark.real_data
+def test_parity_with_one_changed_gradient_norm_fails(copied_lnln: Path) -> None:
+    path = copied_lnln / "grads.json"
+    norms = json.loads(path.read_text())
+    norms["dmml.3.weight"]["l2"] *= 1.002
+    path.write_text(json.dumps(norms))
+    report = check_parity(copied_lnln)
+    assert [item.name for item in report.comparisons if not item.passed] == ["grad.dmml.3.weight"]
+
+
+@pytest.mark.real_data
+def test_parity_command_with_a_value_the_model_lacks_exits_with_1(
+    copied_lnln: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = load_file(copied_lnln / "io.safetensors")
+    save_file(tensors | {"out.unheard_of": torch.zeros(2)}, copied_lnln / "io.safetensors")
+    with pytest.raises(SystemExit) as stop:
+        main(["parity", str(copied_lnln)])
+    assert stop.value.code == 1
+    assert "out.unheard_of  MISSING" in capsys.readouterr().out
+
+
+@pytest.mark.real_data
+def test_lnln_of_other_sizes_is_built_from_its_own_config(golden: Path) -> None:
+    system = find_reference_system("LNLN")
+    settings = json.loads((golden / "lnln" / "config.json").read_text())
+    reference = load_file(golden / "lnln" / "params.safetensors")
+    model = settings["reference_config"]["model"]
+    model["feature_extractor"] |= {"input_length": [10, 21, 9], "hidden_dims": [40, 48, 56], "heads": 3}
+    model["dmc"]["proxy_dominant_feature_generator"] |= {"depth": 2, "hidden_dim": 20}
+    model["dmml"]["hyper_modality_learning"] |= {"depth": 1, "heads": 8}
+    config = system.config_of(settings, reference)
+    assert [config.length_limit(name) for name in ("text", "audio", "vision")] == [10, 9, 21]
+    assert [config.block_size(name, "ffn_size") for name in ("text", "audio", "vision")] == [40, 56, 48]
+    assert config.block_size("proxy", "num_layers") == 2
+    assert config.num_hyper_layers == 1
+    own = system.model_class(config).state_dict()
+    # The reference's weights have the sizes of the unchanged configuration.
+    with pytest.raises(DataError, match=r"dmml\.1\.layers\.1\.0.*which the model lacks|must hold the values of"):
+        system.build(settings, reference)
+    assert own["proxy_generator.layers.1.ffn_in.weight"].shape == (20, 128)
+
+
+def test_reference_system_of_unknown_name_raises() -> None:
+    with pytest.raises(DataError, match=r"the model must be one of .*LNLN.*; found 'bert'"):
+        find_reference_system("bert")
+
+
+def test_parity_of_a_folder_without_files_raises(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape("a golden folder needs a readable config.json")):
+        check_parity(tmp_path)
+
+
+def test_weights_of_torch_save_are_read_without_running_code(tmp_path: Path) -> None:
+    weights = {"module.a": torch.randn(2, 3), "module.b": torch.arange(3)}
+    torch.save({"state_dict": weights}, tmp_path / "best.pth")
+    found = read_weights(tmp_path / "best.pth")
+    assert sorted(found) == ["a", "b"]
+    assert torch.equal(found["a"], weights["module.a"])
+    assert torch.equal(found["b"], weights["module.b"])
