@@ -133,3 +133,7 @@ class NeighbourMemory(nn.Module):
         order = torch.argsort(filled, descending=True, stable=True)[: self.filled.shape[1]]
         self.vectors[modality].copy_(vectors[order])
         self.filled[modality].copy_(filled[order])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # Processes evaluate with the memory that the first one saves.
+            for kept in (self.vectors[modality], self.filled[modality]):
+                torch.distributed.broadcast(kept, src=0)

@@ -95,6 +95,21 @@ def test_own_class_from_pretrained_equals_auto(tmp_path: Path) -> None:
     assert HfrAmeProcessor.from_pretrained(tmp_path).to_dict() == _processor().to_dict()
 
 
+def test_each_extractor_loads_alone_from_a_processors_folder(tmp_path: Path) -> None:
+    processor = _processor()
+    processor.save_pretrained(tmp_path)
+    audio = HfrAmeAudioFeatureExtractor.from_pretrained(tmp_path)
+    vision = HfrAmeVisionFeatureExtractor.from_pretrained(tmp_path, clip_value=2.0)
+    assert audio.to_dict() == processor.feature_extractor.to_dict()
+    assert vision.to_dict() == processor.vision_feature_extractor.to_dict() | {"clip_value": 2.0}
+
+
+def test_vision_extractor_saved_alone_loads_again(tmp_path: Path) -> None:
+    extractor = _processor().vision_feature_extractor
+    extractor.save_pretrained(tmp_path)
+    assert HfrAmeVisionFeatureExtractor.from_pretrained(tmp_path).to_dict() == extractor.to_dict()
+
+
 def test_save_writes_one_processor_file_without_paths(tmp_path: Path) -> None:
     _processor().save_pretrained(tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())

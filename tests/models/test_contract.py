@@ -185,6 +185,18 @@ def test_bf16_autocast_stays_close_to_fp32(build: Builder) -> None:
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+def test_model_loaded_in_half_precision_keeps_its_own_modules_in_float32(
+    model: PreTrainedModel, tmp_path: Path
+) -> None:
+    batch = random_batch(LENGTHS)
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    text = "text_model."
+    assert {p.dtype for name, p in loaded.named_parameters() if text in name} == {torch.bfloat16}
+    assert {name for name, p in loaded.named_parameters() if text not in name and p.dtype != torch.float32} == set()
+    torch.testing.assert_close(loaded(**batch).logits.float(), model(**batch).logits, atol=0.05, rtol=0.05)
+
+
 def test_training_on_eight_samples_overfits_them(build: Builder) -> None:
     model = build(dropout=0.0).train()
     batch = random_batch([(8, 6, 6)] * 8, training=True)
