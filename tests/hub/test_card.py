@@ -186,7 +186,8 @@ def test_card_metadata_holds_the_results(run: Path, results: Document) -> None:
     values = [protocols[protocol]["mean"][metric]["mean"] for protocol in protocols for metric in results["metrics"]]
     assert [entry.metric_value for entry in data.eval_results] == values
     assert {entry.dataset_split for entry in data.eval_results} == {"test"}
-    assert data.eval_results[0].metric_name == "P0 MAE (mean of 5 seeds)"
+    num_seeds = len(results["models"]["full"]["seeds"])
+    assert data.eval_results[0].metric_name == f"P0 MAE (mean of {num_seeds} seeds)"
     assert built.eval_results is not None
     entries = parse_eval_result_entries(yaml.safe_load(built.eval_results))
     assert [entry.task_id for entry in entries[:3]] == ["test_p0_mae", "test_p0_corr", "test_p1_mae"]
