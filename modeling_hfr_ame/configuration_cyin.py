@@ -84,10 +84,6 @@ class CyinConfig(PeerConfig):
         """Whether the encoders of the fusion see the past only."""
         return not self.is_repaired if self.causal is None else self.causal
 
-    def length_limit(self, modality: str) -> int:
-        """Longest sequence of a modality in steps."""
-        return getattr(self, f"max_{modality}_length")
-
     def validate_sizes(self) -> None:
         """Checks that every size is positive and that those that depend on each other agree."""
         sizes = ("bottleneck_size", "bottleneck_hidden_size", "ffn_ratio", "projection_kernel_size")

@@ -110,10 +110,6 @@ class DashFusionConfig(PeerConfig):
         """Bottleneck tokens that a level keeps; levels count from 0."""
         return self.num_bottleneck_tokens >> level
 
-    def longest(self, modality: str) -> int:
-        """Longest sequence of audio or vision in frames."""
-        return getattr(self, f"max_{modality}_length")
-
     def validate_sizes(self) -> None:
         """Checks that every size is positive, and that heads divide the width."""
         sizes = {name: getattr(self, name) for name in _POSITIVE_FIELDS}

@@ -83,10 +83,6 @@ class LnlnConfig(PeerConfig):
         """Size of one block: `num_layers`, `num_attention_heads` or `ffn_size`."""
         return (self.block_sizes or {}).get(block, {}).get(key, getattr(self, key))
 
-    def length_limit(self, modality: str) -> int:
-        """Longest sequence of a modality in steps."""
-        return getattr(self, f"max_{modality}_length")
-
     def validate_block_sizes(self) -> None:
         """Checks the names in `block_sizes`, and that every size is positive."""
         for block, sizes in (self.block_sizes or {}).items():

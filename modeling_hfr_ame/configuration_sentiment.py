@@ -200,6 +200,10 @@ class PeerConfig(SentimentConfig):
         """Whether the repairs are on."""
         return self.variant == "repaired"
 
+    def length_limit(self, modality: str) -> int:
+        """Longest sequence of a modality in steps, for models that have one."""
+        return getattr(self, f"max_{modality}_length")
+
     def validate_modalities(self) -> None:
         """Peers are built for all three modalities; one that is absent in a row is masked."""
         if self.modalities != "tav":

@@ -25,6 +25,7 @@ from .configuration_hfr_ame import HfrAmeConfig
 from .configuration_sentiment import MODALITIES
 from .encoders import TimeConv
 from .frequency import BandAnalysis
+from .pooling import masked_mean
 from .time_alignment import align_in_time
 
 
@@ -66,12 +67,6 @@ class Conditions:
     mask: torch.Tensor
     code: torch.Tensor | None
     aligned: torch.Tensor | None
-
-
-def masked_mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of (B, L, D) over the valid steps of a (B, L) mask; zero for an empty row. Returns (B, D)."""
-    weight = mask.unsqueeze(-1).to(states.dtype)
-    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 class SeverityHead(nn.Module):

@@ -8,7 +8,8 @@ from torch import nn
 
 from .attention import TransformerLayer, relative_positions
 from .configuration_hfr_ame import HfrAmeConfig
-from .frequency_restoration import ModalityFeatures, masked_mean
+from .frequency_restoration import ModalityFeatures
+from .pooling import masked_mean
 
 
 class FusionTransformer(nn.Module):

@@ -77,22 +77,33 @@ def band_loss(restored: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, 
     return global_mean(error, energy + 1e-4 * energy.sum()).sum() / len(error)
 
 
+def weighted_sum(losses: dict[str, torch.Tensor], weights: dict[str, float]) -> torch.Tensor:
+    """Adds up scalar terms by their weights; a term without a weight is a monitor and left out."""
+    return torch.stack([weights[name] * term for name, term in losses.items() if name in weights]).sum()
+
+
+def normal_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Divergence of a normal distribution from the standard normal one, element by element."""
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+
+
+def _mean_over_steps(errors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of (B, L, d) errors over the valid steps of a (B, L) mask; zero if none is valid."""
+    weight = mask.unsqueeze(-1).to(torch.float32)
+    return global_mean((errors * weight).sum(), weight.sum() * errors.shape[-1])
+
+
 def masked_smooth_l1(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """SmoothL1 mean over the valid steps of (B, L, d) tensors; zero if none is valid."""
-    weight = mask.unsqueeze(-1).to(torch.float32)
-    error = nn.functional.smooth_l1_loss(predicted.float(), target.float(), reduction="none") * weight
-    return global_mean(error.sum(), weight.sum() * target.shape[-1])
+    return _mean_over_steps(nn.functional.smooth_l1_loss(predicted.float(), target.float(), reduction="none"), mask)
 
 
 def spectral_loss(restored: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference of two (B, n, D) spectra over rows in which `mask` (B, n) holds a valid step."""
-    weight = mask.unsqueeze(-1).to(torch.float32)
-    error = (restored - target).abs() * weight
-    return global_mean(error.sum(), weight.sum() * target.shape[-1])
+    return _mean_over_steps((restored - target).abs(), mask)
 
 
 def severity_loss(predicted: torch.Tensor, severity: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """SmoothL1 between predicted and true (B, M) severities over present modalities."""
-    weight = present.to(torch.float32)
-    error = nn.functional.smooth_l1_loss(predicted.float(), severity.float(), reduction="none") * weight
-    return global_mean(error.sum(), weight.sum())
+    errors = nn.functional.smooth_l1_loss(predicted.float(), severity.float(), reduction="none")
+    return mean_over_rows(errors.flatten(), present.flatten())

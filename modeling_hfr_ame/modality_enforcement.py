@@ -15,7 +15,8 @@ from .attention import ZeroLinear
 from .configuration_hfr_ame import HfrAmeConfig
 from .configuration_sentiment import MODALITIES
 from .frequency import band_edges, band_masks, orthonormal_bases
-from .frequency_restoration import ModalityFeatures, masked_mean
+from .frequency_restoration import ModalityFeatures
+from .pooling import masked_mean
 
 
 def band_energies(bands: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

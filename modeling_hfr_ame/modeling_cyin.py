@@ -30,11 +30,9 @@ from torch import nn
 from transformers.utils.output_capturing import OutputRecorder
 
 from .attention import MultimodalAttention, TransformerLayer
-from .clean_twin import fit_length
 from .configuration_cyin import CyinConfig
 from .configuration_sentiment import MODALITIES
 from .crossmodal_encoder import CrossmodalEncoder
-from .encoders import encode_text
 from .informative_latents import (
     MIXING_CHOICES,
     Bottleneck,
@@ -45,7 +43,7 @@ from .informative_latents import (
     pool_neighbours,
     pool_strided,
 )
-from .losses import mean_over_rows, task_loss
+from .losses import mean_over_rows, normal_divergence, task_loss
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
 
@@ -210,11 +208,7 @@ class CyinForSentiment(PeerForSentiment):
         """
         aligned, size = {}, self.config.aligned_length
         for name, item in inputs.items():
-            if not self.config.is_repaired:
-                item = item.padded(self.config.length_limit(name), self.config.text_config.pad_token_id)
-                if token_type_ids is not None:
-                    token_type_ids = fit_length(token_type_ids, self.config.max_text_length)
-            states = encode_text(self.text_model, item, token_type_ids) if name == "text" else item.frames()
+            states = self.encode_input(name, item, token_type_ids)
             aligned[name] = (
                 pool_neighbours(states, item.mask, size) if self.config.is_repaired else pool_strided(states, size)
             )
@@ -350,7 +344,7 @@ class CyinForSentiment(PeerForSentiment):
         """Divergence from the standard normal, and β times the error of decoding each modality from each."""
         present = dict(zip(MODALITIES, prediction.present.unbind(-1), strict=True))
         divergences = [
-            0.5 * (log_variance.exp() + prediction.means[name].square() - 1 - log_variance).mean((1, 2))
+            normal_divergence(prediction.means[name], log_variance).mean((1, 2))
             for name, log_variance in prediction.log_variances.items()
         ]
         divergence = mean_over_rows(torch.stack(divergences), prediction.present.T)

@@ -32,15 +32,14 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder
 
 from .attention import MultimodalAttention, MultiSourceAttention, TransformerLayer
-from .clean_twin import fit_length
 from .configuration_dashfusion import DashFusionConfig
 from .configuration_sentiment import MODALITIES
 from .contrastive_companions import Companions, ContrastTerms, choose_companions, contrast_pairs
 from .encoders import encode_text
 from .errors import InputError
-from .frequency_restoration import masked_mean
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
+from .pooling import masked_mean
 
 # In which order the head reads the sequences, behind the bottleneck; as published, so that weights can be imported.
 _HEAD_ORDER = ("text", "vision", "audio")
@@ -71,7 +70,7 @@ class StreamEncoder(nn.Module):
     def __init__(self, config: DashFusionConfig, name: str) -> None:
         super().__init__()
         width = config.hidden_size
-        self.name, self.length = name, config.longest(name)
+        self.name, self.length = name, config.length_limit(name)
         self.projection = nn.Linear(getattr(config, f"{name}_config").feature_size, width)
         self.token = nn.Parameter(torch.empty(1, 1, width))
         self.position_embedding = nn.Parameter(torch.empty(1, self.length + 1, width))
@@ -307,11 +306,10 @@ class DashFusionForSentiment(PeerForSentiment):
         states = self.text_projector(encode_text(self.text_model, text, token_type_ids))
         streams, masks = {"text": states * text.mask.unsqueeze(-1)}, {"text": text.mask}
         for name, encoder in self.encoders.items():
-            frames, present = inputs[name].frames(), inputs[name].present
+            frames, present = self.encode_input(name, inputs[name]), inputs[name].present
             valid = inputs[name].mask
             if not self.config.is_repaired:
                 # The reference sees every sequence at its full length, and an absent one as zeros.
-                frames = fit_length(frames, max(self.config.longest(name), frames.shape[1]))
                 valid, present = nonzero_frames(frames), torch.ones_like(present)
             masks[name] = torch.cat([present.unsqueeze(-1), valid], dim=1)
             streams[name] = encoder(frames, masks[name])

@@ -26,13 +26,13 @@ from .errors import InputError
 from .frequency import analyse_bands, band_edges
 from .frequency_restoration import FrequencyRestoration, ModalityFeatures, SeverityHead
 from .fusion import FusionTransformer, RegressionHead, SentimentFusion
-from .losses import task_loss
+from .losses import task_loss, weighted_sum
 from .modality_enforcement import build_enforcement
 from .modality_inputs import ModalityInput, ModalityReader, content_mask, content_steps
 from .modeling_outputs import HfrAmeModelOutput, SentimentOutput
 from .repository_checks import CheckedPreTrainedModel
 from .restoration_quality import restoration_sums
-from .training_loss import restoration_losses, severity_term, weighted_sum
+from .training_loss import loss_weights, restoration_losses, severity_term
 
 
 class HfrAmePreTrainedModel(CheckedPreTrainedModel):
@@ -387,7 +387,7 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
             losses = {"task": task_loss(logits, labels, self.config.task_loss)}
             if self.training:
                 losses |= self._auxiliary_losses(output, clean_inputs, clean_text_index, severity, labels)
-            loss = weighted_sum(losses, self.config, self.model.training_progress)
+            loss = weighted_sum(losses, loss_weights(self.config, self.model.training_progress))
         result = SentimentOutput(
             loss=loss,
             logits=logits,

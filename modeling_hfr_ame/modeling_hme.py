@@ -33,12 +33,10 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder
 
 from .attention import MultimodalAttention, TransformerLayer
-from .clean_twin import fit_length
 from .configuration_hme import HmeConfig
 from .configuration_sentiment import MODALITIES
 from .crossmodal_encoder import CrossmodalEncoder
-from .encoders import encode_text
-from .losses import task_loss
+from .losses import normal_divergence, task_loss
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
 from .neighbour_retrieval import NeighbourMemory, batch_neighbours
@@ -188,7 +186,7 @@ class Bottleneck(nn.Module):
         mean, raw = self.encoder(states).float().chunk(2, dim=-1)
         std = nn.functional.softplus(raw + _STD_SHIFT)
         encoding = mean if noise is None else mean + std * noise
-        divergence = 0.5 * (mean.square() + std.square() - 2 * std.log() - 1).mean()
+        divergence = normal_divergence(mean, 2 * std.log()).mean()
         return BottleneckState(mean, std, encoding, self.head(encoding), divergence)
 
 
@@ -340,13 +338,7 @@ class HmeForSentiment(PeerForSentiment):
 
     def pool(self, name: str, item: ModalityInput, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
         """Encodes one modality to (B, D), the maximum over time; repaired: zero where it is absent."""
-        if not self.config.is_repaired:
-            size = getattr(self.config, f"max_{name}_length")
-            item = item.padded(size, self.config.text_config.pad_token_id)
-            if token_type_ids is not None:
-                token_type_ids = fit_length(token_type_ids, item.mask.shape[1])
-        states = encode_text(self.text_model, item, token_type_ids) if name == "text" else item.frames()
-        projected = self.projections[name](states)
+        projected = self.projections[name](self.encode_input(name, item, token_type_ids))
         if not self.config.is_repaired:
             return self.encoders[name](projected, source=projected).max(1).values
         encoded = self.encoders[name](projected, source=projected, source_mask=item.mask).float()
@@ -363,7 +355,7 @@ class HmeForSentiment(PeerForSentiment):
         pooled, present = {}, {}
         enhanced, is_enhanced = {}, {}
         for column, (name, item) in enumerate(inputs.items()):
-            pooled[name] = self.pool(name, item, token_type_ids if name == "text" else None)
+            pooled[name] = self.pool(name, item, token_type_ids)
             if self.memory is None:
                 retrieved = batch_neighbours(pooled[name], self.config.similarity_threshold)
                 enhanced[name] = self.summaries[name](retrieved.unsqueeze(1), None)

@@ -30,12 +30,11 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder
 
 from .attention import MultimodalAttention, MultiSourceAttention, TransformerLayer
-from .clean_twin import dropout_off, fit_length
+from .clean_twin import dropout_off
 from .configuration_lnln import LnlnConfig
 from .configuration_sentiment import MODALITIES
-from .encoders import encode_text
 from .errors import InputError
-from .losses import global_mean
+from .losses import mean_over_rows
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
 
@@ -326,12 +325,7 @@ class LnlnForSentiment(PeerForSentiment):
         """Maps the inputs of all modalities to (B, T, D) tokens each."""
         tokens = {}
         for name, item in inputs.items():
-            if not self.config.is_repaired:
-                # The reference sees every sequence at its full length.
-                item = item.padded(self.config.length_limit(name), self.config.text_config.pad_token_id)
-                if token_type_ids is not None:
-                    token_type_ids = fit_length(token_type_ids, self.config.max_text_length)
-            states = encode_text(self.text_model, item, token_type_ids) if name == "text" else item.frames()
+            states = self.encode_input(name, item, token_type_ids)
             mask = item.mask if self.config.is_repaired else None
             tokens[name] = self.embedders[name](self.projections[name](states), mask)[-1]
         return tokens
@@ -408,8 +402,8 @@ class LnlnForSentiment(PeerForSentiment):
 
     def _row_mean(self, values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
         """Mean over the rows that count; the reference counts all."""
-        weight = (counted if self.config.is_repaired else torch.ones_like(counted)).to(values.dtype)
-        return global_mean((values * weight).sum(), weight.sum())
+        counted = counted if self.config.is_repaired else torch.ones_like(counted)
+        return mean_over_rows(values.flatten(), counted.flatten())
 
     def _clean_tokens(self, clean: dict[str, ModalityInput]) -> dict[str, torch.Tensor]:
         if not self.config.is_repaired:

@@ -28,9 +28,10 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultimodalAttention, TransformerLayer
+from .clean_twin import fit_length
 from .configuration_sentiment import PeerConfig
-from .encoders import build_text_model
-from .losses import task_loss
+from .encoders import build_text_model, encode_text
+from .losses import task_loss, weighted_sum
 from .modality_inputs import ModalityInput, ModalityReader
 from .modeling_outputs import SentimentOutput
 from .repository_checks import CheckedPreTrainedModel
@@ -97,6 +98,25 @@ class PeerForSentiment(CheckedPreTrainedModel):
     def loss_weights(self) -> dict[str, float]:
         """Weight of each loss term by name; a term without one is a monitor and left out of the loss."""
         raise NotImplementedError
+
+    def encode_input(self, name: str, item: ModalityInput, token_type_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Reads one modality: the text encoder's states, or frames.
+
+        Args:
+            name: `text`, `audio` or `vision`.
+            item: From `ModalityReader.read`. The `reference` variant sees it padded to the published length.
+            token_type_ids: (B, Lt) for text encoders that use them; not read for frames.
+
+        Returns:
+            (B, L, width) float32.
+        """
+        if not self.config.is_repaired:
+            item = item.padded(self.config.length_limit(name), self.config.text_config.pad_token_id)
+        if name != "text":
+            return item.frames()
+        if token_type_ids is not None:
+            token_type_ids = fit_length(token_type_ids, item.mask.shape[1])
+        return encode_text(self.text_model, item, token_type_ids)
 
     def predict(self, inputs: dict[str, ModalityInput], token_type_ids: torch.Tensor | None) -> Any:
         """Runs the network on checked inputs.
@@ -202,8 +222,7 @@ class PeerForSentiment(CheckedPreTrainedModel):
                 )
                 further = {} if companions is None else {"companions": companions}
                 losses |= self.training_losses(prediction, inputs, clean, severity, labels, **further)
-            weights = self.loss_weights
-            loss = torch.stack([weights[name] * term for name, term in losses.items() if name in weights]).sum()
+            loss = weighted_sum(losses, self.loss_weights)
         return SentimentOutput(loss=loss, logits=prediction.logits, losses=losses if output_losses else None)
 
     def _read_clean(self, clean: dict[str, torch.Tensor | None]) -> dict[str, ModalityInput] | None:

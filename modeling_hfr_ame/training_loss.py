@@ -88,16 +88,15 @@ def restoration_losses(
     return {name: torch.stack(values).mean() for name, values in terms.items() if values}
 
 
-def weighted_sum(losses: dict[str, torch.Tensor], config: HfrAmeConfig, progress: float) -> torch.Tensor:
-    """The complete loss.
+def loss_weights(config: HfrAmeConfig, progress: float) -> dict[str, float]:
+    """Weight of each term of the loss; a term without one is a monitor.
 
     Args:
-        losses: Unweighted terms by name; a name without a weight is a monitor and left out.
         config: Holds the weights.
         progress: Share of training done in [0, 1]; the band term is ramped over the first `band_ramp` of it.
     """
     ramp = min(1.0, progress / config.band_ramp) if config.band_ramp > 0 else 1.0
-    weights = {
+    return {
         "task": 1.0,
         "band": config.band_weight * ramp,
         "anchor": config.anchor_weight,
@@ -105,4 +104,3 @@ def weighted_sum(losses: dict[str, torch.Tensor], config: HfrAmeConfig, progress
         "spectral": config.spectral_weight,
         "clean_task": config.clean_task_weight,
     }
-    return torch.stack([weights[name] * term for name, term in losses.items() if name in weights]).sum()

@@ -12,6 +12,7 @@ from modeling_hfr_ame.losses import (
     band_loss,
     global_mean,
     masked_smooth_l1,
+    normal_divergence,
     severity_loss,
     spectral_loss,
     task_loss,
@@ -35,6 +36,13 @@ def test_losses_averaged_over_two_processes_equal_one_process(tmp_path: Path) ->
     # One process has nothing to count in this term and must still take part in it.
     assert shares[1]["nothing_here"] == (0.0, 0.0)
     assert shares[0]["nothing_here"] != (0.0, 0.0)
+
+
+def test_normal_divergence_agrees_with_torch_distributions() -> None:
+    mean, log_variance = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).unbind(0)
+    found = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    expected = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(normal_divergence(mean, log_variance), expected)
 
 
 def test_global_mean_of_one_process_is_the_ratio_and_zero_over_nothing() -> None:

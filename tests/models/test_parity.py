@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from modeling_hfr_ame import DataError
 from modeling_hfr_ame.cli import main
@@ -96,6 +97,23 @@ def test_lnln_of_other_sizes_is_built_from_its_own_config(golden: Path) -> None:
     with pytest.raises(DataError, match=r"dmml\.1\.layers\.1\.0.*which the model lacks|must hold the values of"):
         system.build(settings, reference)
     assert own["proxy_generator.layers.1.ffn_in.weight"].shape == (20, 128)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("variant", ["reference", "repaired"])
+def test_checkpoint_of_torch_save_becomes_a_saved_model(golden: Path, tmp_path: Path, variant: str) -> None:
+    system = find_reference_system("LNLN")
+    settings = json.loads((golden / "lnln" / "config.json").read_text())
+    reference = load_file(golden / "lnln" / "params.safetensors")
+    torch.save({"state_dict": reference}, tmp_path / "best.pth")
+    config = system.config_of(settings, reference)
+    config.variant = variant
+    model = AutoModel.from_config(config)
+    model.load_state_dict(system.convert(read_weights(tmp_path / "best.pth"), model))
+    model.save_pretrained(tmp_path / "imported")
+    loaded = AutoModel.from_pretrained(tmp_path / "imported").state_dict()
+    assert torch.equal(loaded["head.weight"], reference["dmml.3.weight"].float())
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
 
 
 def test_reference_system_of_unknown_name_raises() -> None:

@@ -1,0 +1,9 @@
+"""From a sequence to one vector."""
+
+import torch
+
+
+def masked_mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of (B, L, D) over the valid steps of a (B, L) mask; zero for an empty row. Returns (B, D)."""
+    weight = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
