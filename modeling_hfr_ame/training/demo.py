@@ -1,9 +1,10 @@
 """The demonstration behind `make demo`: generated talkers, two small models, one robustness curve.
 
 The full model and the parameter-matched control without restoration are trained side by side, one process each with
-one thread, which uses two cores fully; sizes and epochs are chosen so that all of it takes a few minutes there. The comparison
-runs on one thread as well: matrices this small gain nothing from more, and threads that wait for each other on a busy machine
-cost several times as much. One seed of a small model shows the machinery, not a result: the study is in `docs/results/`.
+one thread, which uses two cores fully; sizes and epochs are chosen so that all of it takes a few minutes there. The
+comparison runs on one thread as well: matrices this small gain nothing from more, and threads that wait for each other
+on a busy machine cost several times as much. One seed of a small model shows the machinery, not a result: the study is
+in `docs/results/`.
 """
 
 import json
