@@ -108,7 +108,7 @@ class DashFusionConfig(PeerConfig):
 
     def bottleneck_size(self, level: int) -> int:
         """Bottleneck tokens that a level keeps; levels count from 0."""
-        return self.num_bottleneck_tokens >> level
+        return max(1, self.num_bottleneck_tokens >> level)
 
     def validate_sizes(self) -> None:
         """Checks that every size is positive, and that heads divide the width."""
@@ -125,8 +125,8 @@ class DashFusionConfig(PeerConfig):
                 )
 
     def validate_bottleneck(self) -> None:
-        """Checks that the last level still has a token."""
-        if self.bottleneck_size(self.num_fusion_levels - 1) < 1:
+        """Checks that a token is left to halve at each level; the reference then goes on with one."""
+        if self.is_repaired and self.num_bottleneck_tokens >> (self.num_fusion_levels - 1) < 1:
             raise ConfigError(
                 f"num_bottleneck_tokens is halved at all of the {self.num_fusion_levels} levels but the first and "
                 f"must stay at least 1; found {self.num_bottleneck_tokens}; raise it or lower num_fusion_levels"

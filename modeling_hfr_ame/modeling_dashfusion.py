@@ -269,12 +269,19 @@ class DashFusionForSentiment(PeerForSentiment):
     def __init__(self, config: DashFusionConfig) -> None:
         super().__init__(config)
         width = config.hidden_size
-        self.text_projector = nn.Sequential(
-            nn.Linear(config.text_config.hidden_size, width, bias=False),
-            nn.GELU(),
-            nn.Linear(width, width, bias=False),
-            nn.GELU(),
-            nn.LayerNorm(width),
+        text_size = config.text_config.hidden_size
+        alignment_size = config.num_alignment_heads * config.alignment_head_size
+        # Where the widths are equal already, the reference leaves these two projections out.
+        self.text_projector = (
+            nn.Sequential(
+                nn.Linear(text_size, width, bias=False),
+                nn.GELU(),
+                nn.Linear(width, width, bias=False),
+                nn.GELU(),
+                nn.LayerNorm(width),
+            )
+            if config.is_repaired or text_size != width
+            else nn.Identity()
         )
         self.encoders = nn.ModuleDict({name: StreamEncoder(config, name) for name in ("audio", "vision")})
         self.alignment = MultiSourceAttention(
@@ -283,6 +290,7 @@ class DashFusionForSentiment(PeerForSentiment):
             ("audio", "vision"),
             num_heads=config.num_alignment_heads,
             head_size=config.alignment_head_size,
+            project_output=config.is_repaired or alignment_size != width,
         )
         self.levels = nn.ModuleList(BottleneckLevel(config, level) for level in range(config.num_fusion_levels))
         sizes = [4 * width, *config.head_sizes]

@@ -139,7 +139,14 @@ class HyperModalityLayer(nn.Module):
         super().__init__()
         width = config.hidden_size
         self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in (*MODALITIES, "hyper")})
-        self.attention = MultiSourceAttention(config, width, ("audio", "vision"), num_heads=config.num_hyper_heads)
+        self.attention = MultiSourceAttention(
+            config,
+            width,
+            ("audio", "vision"),
+            num_heads=config.num_hyper_heads,
+            # The reference projects only what several heads give.
+            project_output=config.is_repaired or config.num_hyper_heads > 1,
+        )
 
     def forward(
         self,

@@ -170,6 +170,23 @@ def test_wrong_number_of_companions_raises() -> None:
         _without_dropout()(**batch, companions=_rows_of(batch, torch.arange(6)))
 
 
+@pytest.mark.parametrize(("variant", "projected"), [("repaired", True), ("reference", False)])
+def test_text_and_alignment_of_the_model_width_are_projected_only_in_the_repaired_variant(
+    variant: str, projected: bool
+) -> None:
+    text = tiny_dashfusion_config().text_config.to_dict() | {"hidden_size": 16}
+    model = build_dashfusion(variant=variant, text_config=text, num_alignment_heads=2, alignment_head_size=8)
+    assert model.config.hidden_size == 16
+    names = model.state_dict()
+    assert ("text_projector.0.weight" in names) == projected
+    assert ("alignment.output.weight" in names) == projected
+
+
+def test_reference_with_more_levels_than_tokens_to_halve_goes_on_with_one() -> None:
+    config = tiny_dashfusion_config(variant="reference", num_bottleneck_tokens=4, num_fusion_levels=5)
+    assert [config.bottleneck_size(level) for level in range(5)] == [4, 2, 1, 1, 1]
+
+
 def test_audio_longer_than_the_position_table_raises() -> None:
     with pytest.raises(InputError, match=r"audio has at most 40 frames .*; found 41"):
         build_dashfusion()(audio_values=torch.zeros(1, 41, AUDIO_SIZE))

@@ -95,6 +95,16 @@ def test_sequence_longer_than_the_position_table_raises() -> None:
         build_lnln().eval()(**random_batch([(5, 41, 6)]))
 
 
+@pytest.mark.parametrize(
+    ("variant", "num_heads", "projected"), [("repaired", 1, True), ("reference", 1, False), ("reference", 2, True)]
+)
+def test_hyper_modality_of_one_head_has_no_projection_in_the_reference(
+    variant: str, num_heads: int, projected: bool
+) -> None:
+    names = build_lnln(variant=variant, num_hyper_heads=num_heads).state_dict()
+    assert ("hyper_layers.0.attention.output.weight" in names) == projected
+
+
 def test_config_with_an_unknown_block_raises() -> None:
     with pytest.raises(ConfigError, match=r"block_sizes maps a block .* found 'fuison'"):
         tiny_lnln_config(block_sizes={"fuison": {"num_layers": 4}})

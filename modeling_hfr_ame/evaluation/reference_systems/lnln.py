@@ -158,6 +158,9 @@ def replay(model: LnlnForSentiment, inputs: Tensors, settings: Mapping[str, Any]
     twin = {f"clean_{name}": value for name, value in _batch(inputs, clean=True).items() if name != "token_type_ids"}
     training = batch | twin | {"severity": inputs["missing_rate"], "labels": inputs["sentiment_labels"].squeeze(-1)}
     model.set_attn_implementation("eager")
+    # The reference's loader pads, not its model: inputs shorter than the position tables stay so.
+    for name, part in (("text", "input_ids"), ("audio", "audio_values"), ("vision", "vision_values")):
+        setattr(model.config, f"max_{name}_length", batch[part].shape[1])
 
     model.train()
     watched = {name: module for name, module in model.named_modules() if name}
@@ -202,6 +205,9 @@ def _read_correction(out: Tensors, values: ValueCapture) -> None:
     trust = out["out.w"].unsqueeze(-1)
     out["out.h_d"] = trust * out["out.h_l_m"] + (1 - trust) * out["out.h_p"]
     out["out.effectiveness_discriminator_out"] = values.of("discriminator")
+    if len(out["out.w"]) == 1:
+        # The reference drops the batch axis of a single row.
+        out["out.w"] = out["out.w"].squeeze(0)
     for index, states in enumerate(values.of("language_encoder")):
         out[f"out.h_d_list.{index}"] = states
 
