@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from modeling_hfr_ame.evaluation.markdown import markdown_report
+from modeling_hfr_ame.evaluation.markdown import markdown_report, mean_and_sd
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "docs" / "results"
-STUDIES = {"synthetic.json": "synthetic.md", "mosi_test.json": "mosi.md", "mosi_held_out.json": "mosi.md"}
+PEERS = ("lnln", "hme", "cyin", "dashfusion")
+STUDIES = {"synthetic.json": "synthetic.md", "mosi_test.json": "mosi.md", "mosi_held_out.json": "mosi.md"} | {
+    f"peers_{peer}.json": "peers.md" for peer in PEERS
+}
 MEAN_AND_SD = re.compile(r"\d\.\d{3} ± \d\.\d{3}")
 
 
@@ -18,6 +21,17 @@ MEAN_AND_SD = re.compile(r"\d\.\d{3} ± \d\.\d{3}")
 def test_study_shows_the_tables_of_its_document(document: str) -> None:
     report = markdown_report(json.loads((RESULTS / document).read_text(encoding="utf-8")))
     assert report.strip() in (RESULTS / STUDIES[document]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_overview_of_peers_shows_each_variant_as_its_document_has_it(peer: str) -> None:
+    models = json.loads((RESULTS / f"peers_{peer}.json").read_text(encoding="utf-8"))["models"]
+    assert set(models) == {"repaired", "reference"}
+    overview = (RESULTS / "peers.md").read_text(encoding="utf-8").partition("## Overview")[2].partition("\n## ")[0]
+    for variant, model in models.items():
+        means = [model["protocols"][protocol]["mean"] for protocol in ("P0", "P1")]
+        cells = [mean_and_sd(mean[metric]) for mean in means for metric in ("mae", "corr")]
+        assert f"| {peer} | {variant} | {' | '.join(cells)} |" in overview
 
 
 def test_readme_numbers_stand_in_a_study() -> None:
