@@ -30,7 +30,7 @@ class CyinConfig(PeerConfig):
         max_vision_length: Longest vision in frames, likewise (651).
         bottleneck_size: Width D of the informative latent space (256).
         bottleneck_hidden_size: Hidden width of its encoders and decoders (16).
-        translator_sizes: Widths inside a translator's autoencoder from the outside in, at least two ((128, 64, 32)).
+        translator_sizes: Widths inside a translator's autoencoder from the outside in, at least one ((128, 64, 32)).
         num_translator_blocks: Autoencoders in each translator (4).
         translator_kernel_size: Their kernel width in steps, odd.
         hidden_size: Width F of the cross-modal encoders (16).
@@ -107,9 +107,9 @@ class CyinConfig(PeerConfig):
 
     def validate_translators(self) -> None:
         """Checks the translators' widths and kernel."""
-        if len(self.translator_sizes) < 2 or min(self.translator_sizes) < 1:
+        if not self.translator_sizes or min(self.translator_sizes) < 1:
             raise ConfigError(
-                f"translator_sizes must hold at least two positive widths; found {list(self.translator_sizes)}; the "
+                f"translator_sizes must hold at least one positive width; found {list(self.translator_sizes)}; the "
                 "default is (64, 32, 16)"
             )
         if self.translator_kernel_size < 1 or self.translator_kernel_size % 2 == 0:

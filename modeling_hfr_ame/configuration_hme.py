@@ -108,7 +108,9 @@ class HmeConfig(PeerConfig):
 
     def validate_retrieval(self) -> None:
         """Checks what decides on neighbours and on the weight of what was retrieved."""
-        if not -1 <= self.similarity_threshold <= 1 or self.similarity_temperature <= 0:
+        # One above all cosines leaves the reference without neighbours.
+        is_cosine = -1 <= self.similarity_threshold <= 1 or not self.is_repaired
+        if not is_cosine or self.similarity_temperature <= 0:
             raise ConfigError(
                 "similarity_threshold is a cosine in [-1, 1], similarity_temperature is positive; found "
                 f"{self.similarity_threshold} and {self.similarity_temperature}; the defaults are 0.6 and 0.05"

@@ -23,6 +23,8 @@ from .errors import ConfigError
 # Every transformer of LNLN by the name it has in `block_sizes`.
 BLOCKS = ("text", "audio", "vision", "completeness", "proxy", "reconstruction", "language", "fusion")
 _BLOCK_KEYS = ("num_layers", "num_attention_heads", "ffn_size")
+# Those that put learned tokens in front of what they read.
+TOKEN_BLOCKS = BLOCKS[:5]
 
 
 @strict
@@ -40,10 +42,11 @@ class LnlnConfig(PeerConfig):
         head_size: Width of a head in the transformer blocks, whatever `hidden_size`.
         ffn_size: Width of their feed-forward layers.
         block_sizes: Exceptions by block (`text`, `audio`, `vision`, `completeness`, `proxy`, `reconstruction`,
-            `language`, `fusion`): a dict with any of `num_layers`, `num_attention_heads`, `ffn_size`. MOSEI and CH-SIMS
-            use four `fusion` layers.
+            `language`, `fusion`): a dict with any of `num_layers`, `num_attention_heads`, `ffn_size`, and for the first
+            five `num_tokens`, the learned tokens in front of the input, where they are not as many as are read from
+            the output. MOSEI and CH-SIMS use four `fusion` layers.
         num_hyper_layers: Layers of hyper-modality learning; at most one more than the language encoder has.
-        num_hyper_heads: Heads of its attention; divides `hidden_size`.
+        num_hyper_heads: Heads of its attention; divides `hidden_size` (`reference` rounds the width of a head down).
         completeness_size: Hidden width of the completeness head.
         discriminator_size: Hidden width of the discriminator.
         completeness_weight: Weight α of the completeness regression.
@@ -77,21 +80,27 @@ class LnlnConfig(PeerConfig):
     @property
     def needs_clean_twin(self) -> bool:
         """Whether training reads the uncorrupted twin of the inputs."""
-        return self.adversarial_weight > 0 or self.reconstruction_weight > 0
+        return self.adversarial_weight > 0 or self.reconstruction_weight > 0 or not self.is_repaired
 
     def block_size(self, block: str, key: str) -> int:
         """Size of one block: `num_layers`, `num_attention_heads` or `ffn_size`."""
         return (self.block_sizes or {}).get(block, {}).get(key, getattr(self, key))
 
+    def num_learned_tokens(self, block: str, num_read: int) -> int:
+        """Learned tokens in front of a block's input; `num_read`, as many as are read from it, if nothing is said."""
+        return (self.block_sizes or {}).get(block, {}).get("num_tokens", num_read)
+
     def validate_block_sizes(self) -> None:
         """Checks the names in `block_sizes`, and that every size is positive."""
         for block, sizes in (self.block_sizes or {}).items():
-            if block not in BLOCKS or set(sizes) - set(_BLOCK_KEYS):
+            keys = (*_BLOCK_KEYS, "num_tokens") if block in TOKEN_BLOCKS else _BLOCK_KEYS
+            if block not in BLOCKS or set(sizes) - set(keys):
                 raise ConfigError(
-                    f"block_sizes maps a block ({', '.join(BLOCKS)}) to sizes ({', '.join(_BLOCK_KEYS)}); found "
+                    f"block_sizes maps a block ({', '.join(BLOCKS)}) to sizes ({', '.join(keys)}); found "
                     f"{block!r} with {', '.join(sizes) or 'nothing'}; correct the name"
                 )
         sizes = {f"{key} of {block}": self.block_size(block, key) for block in BLOCKS for key in _BLOCK_KEYS}
+        sizes |= {f"num_tokens of {block}": self.num_learned_tokens(block, self.num_tokens) for block in TOKEN_BLOCKS}
         names = ("hidden_size", "num_tokens", "head_size", "completeness_size", "discriminator_size")
         lengths = ("max_text_length", "max_audio_length", "max_vision_length")
         sizes |= {name: getattr(self, name) for name in (*names, *lengths, "num_hyper_heads", "num_hyper_layers")}
@@ -107,7 +116,7 @@ class LnlnConfig(PeerConfig):
                 f"each hyper-modality layer reads one state of the language encoder, which has {states}; found "
                 f"num_hyper_layers {self.num_hyper_layers}; lower it or add language layers"
             )
-        if self.num_hyper_heads < 1 or self.hidden_size % self.num_hyper_heads:
+        if self.num_hyper_heads < 1 or (self.is_repaired and self.hidden_size % self.num_hyper_heads):
             raise ConfigError(
                 f"num_hyper_heads must divide hidden_size ({self.hidden_size}); found {self.num_hyper_heads}; change it"
             )

@@ -83,13 +83,14 @@ class TokenTransformer(nn.Module):
         block: Its name in `LnlnConfig.block_sizes`.
         length: Longest input.
         num_tokens: Number of learned tokens; they start at zero.
+        num_read: Steps of the output that are read. 0: all of them.
     """
 
-    def __init__(self, config: LnlnConfig, block: str, length: int, num_tokens: int = 0) -> None:
+    def __init__(self, config: LnlnConfig, block: str, length: int, num_tokens: int = 0, num_read: int = 0) -> None:
         super().__init__()
-        self.block, self.length, self.num_tokens = block, length, num_tokens
-        self.position_embedding = nn.Parameter(torch.empty(1, length + num_tokens, config.hidden_size))
-        self.token = nn.Parameter(torch.empty(1, num_tokens, config.hidden_size)) if num_tokens else None
+        self.block, self.length, self.num_tokens, self.num_read = block, length, num_tokens, num_read
+        self.position_embedding = nn.Parameter(torch.empty(1, length + self.num_tokens, config.hidden_size))
+        self.token = nn.Parameter(torch.empty(1, self.num_tokens, config.hidden_size)) if self.num_tokens else None
         self.layers = transformer_layers(config, block)
 
     def init_own_parameters(self) -> None:
@@ -106,8 +107,8 @@ class TokenTransformer(nn.Module):
             mask: (B, L) bool valid steps. None: all.
 
         Returns:
-            The embedded input and the output of each layer, (B, tokens + L, D); the last one holds only the learned
-            tokens where there are any, since nothing else is read from it.
+            The embedded input and the output of each layer, (B, tokens + L, D); of the last one only the steps that are
+            read.
 
         Raises:
             InputError: The sequence is longer than the position table.
@@ -124,7 +125,7 @@ class TokenTransformer(nn.Module):
         outputs = [states]
         for layer in self.layers[:-1]:
             outputs.append(layer(outputs[-1], None, mask))
-        read = outputs[-1][:, : self.num_tokens] if self.num_tokens else outputs[-1]
+        read = outputs[-1][:, : self.num_read] if self.num_read else outputs[-1]
         return [*outputs, self.layers[-1](read, None, mask, outputs[-1])]
 
 
@@ -279,9 +280,9 @@ class LnlnForSentiment(PeerForSentiment):
             {name: nn.Linear(in_size, width) for name, in_size in zip(MODALITIES, sizes, strict=True)}
         )
         self.embedders = nn.ModuleDict(
-            {name: TokenTransformer(config, name, config.length_limit(name), size) for name in MODALITIES}
+            {name: self._condenser(name, config.length_limit(name), size) for name in MODALITIES}
         )
-        self.completeness_encoder = TokenTransformer(config, "completeness", size, 1)
+        self.completeness_encoder = self._condenser("completeness", size, 1)
         self.completeness_head = nn.Sequential(
             nn.Linear(width, config.completeness_size),
             nn.LeakyReLU(0.1),
@@ -289,7 +290,7 @@ class LnlnForSentiment(PeerForSentiment):
             nn.Sigmoid(),
         )
         self.proxy_token = nn.Parameter(torch.empty(1, size, width))
-        self.proxy_generator = TokenTransformer(config, "proxy", 3 * size, size)
+        self.proxy_generator = self._condenser("proxy", 3 * size, size)
         self.language_encoder = TokenTransformer(config, "language", size)
         self.hyper_token = nn.Parameter(torch.empty(1, size, width))
         self.hyper_layers = nn.ModuleList(HyperModalityLayer(config) for _ in range(config.num_hyper_layers))
@@ -297,7 +298,7 @@ class LnlnForSentiment(PeerForSentiment):
         self.head = nn.Linear(width, 1)
         self.reconstructors = nn.ModuleDict(
             {name: TokenTransformer(config, "reconstruction", size) for name in _RECONSTRUCTION_ORDER}
-            if config.reconstruction_weight > 0
+            if config.reconstruction_weight > 0 or not config.is_repaired
             else {}
         )
         self.discriminator = (
@@ -306,10 +307,15 @@ class LnlnForSentiment(PeerForSentiment):
                 nn.LeakyReLU(0.1),
                 nn.Linear(config.discriminator_size, 2),
             )
-            if config.adversarial_weight > 0
+            if config.adversarial_weight > 0 or not config.is_repaired
             else None
         )
         self.post_init()
+
+    def _condenser(self, block: str, length: int, num_read: int) -> TokenTransformer:
+        """A block that puts learned tokens in front, of which only the first steps are read afterwards."""
+        num_tokens = self.config.num_learned_tokens(block, num_read)
+        return TokenTransformer(self.config, block, length, num_tokens, num_read)
 
     def init_own_parameters(self) -> None:
         """Gives the bare parameters their first values."""
@@ -390,7 +396,7 @@ class LnlnForSentiment(PeerForSentiment):
             labels: (B,), not used.
         """
         losses = {}
-        if severity is not None and self.config.completeness_weight > 0:
+        if severity is not None and (self.config.completeness_weight > 0 or not self.config.is_repaired):
             error = (prediction.completeness.float().squeeze(-1) - (1 - severity[:, 0].float())).square()
             losses["completeness"] = self._row_mean(error, inputs["text"].present)
         if clean is None:

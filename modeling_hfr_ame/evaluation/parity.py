@@ -113,7 +113,13 @@ def check_parity(folder: str | Path) -> ParityReport:
     reference = {name: value.float() for name, value in read_weights(folder / "params.safetensors").items()}
     stored = read_weights(folder / "io.safetensors")
     inputs = {name.removeprefix("in."): value for name, value in stored.items() if name.startswith("in.")}
-    replayed = system.replay(system.build(settings, reference), inputs, settings)
+    try:
+        replayed = system.replay(system.build(settings, reference), inputs, settings)
+    except KeyError as error:
+        raise DataError(
+            f"config.json, params.safetensors and io.safetensors must hold what {settings['model']} needs; found no "
+            f"{error} in {folder.name}; compare the folder with the layout of a complete one"
+        ) from error
     report = ParityReport(settings["model"], omitted=dict(replayed.omitted))
     for name, expected in stored.items():
         if not name.startswith(("out.", "loss.")) or name in replayed.omitted:

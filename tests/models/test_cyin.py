@@ -46,6 +46,25 @@ def test_strided_pooling_repeats_the_last_frame_and_averages_frames_far_apart() 
     torch.testing.assert_close(pool_strided(frames, 3), expected)
 
 
+@pytest.mark.parametrize(("variant", "kept"), [("repaired", False), ("reference", True)])
+def test_inputs_of_one_length_count_as_aligned_only_in_the_reference(variant: str, kept: bool) -> None:
+    lengths = {f"max_{name}_length": 9 for name in ("text", "audio", "vision")}
+    model = shake(build_cyin(variant=variant, **lengths)).eval()
+    batch = random_batch([(9, 9, 9)])
+    aligned = model.align(model.reader.read(batch))
+    assert {states.shape[1] for states in aligned.values()} == {9 if kept else 6}
+    assert torch.equal(aligned["audio"], batch["audio_values"]) is kept
+    longer = build_cyin(variant=variant, **(lengths | {"max_vision_length": 10}))
+    assert {states.shape[1] for states in longer.align(longer.reader.read(batch)).values()} == {6}
+
+
+def test_translator_of_one_width_maps_latents_to_latents() -> None:
+    model = shake(build_cyin(translator_sizes=(5,)))
+    assert model.translate("text", "audio", torch.randn(2, 6, 32)).shape == (2, 6, 32)
+    block = model.translators["text_audio"].blocks[0]
+    assert [layer.weight.shape for layer in (*block.encoder, *block.decoder)] == [(5, 32, 3), (32, 5, 1)]
+
+
 @pytest.mark.parametrize(("variant", "is_stable"), [("repaired", True), ("reference", False)])
 def test_evaluation_draws_latents_only_in_the_reference(variant: str, is_stable: bool) -> None:
     model = shake(build_cyin(variant=variant)).eval()
@@ -180,7 +199,7 @@ def test_default_sizes_have_the_parameters_of_the_released_model() -> None:
     [
         ("hidden_size", 15, r"hidden_size must be a positive multiple of num_attention_heads \(2\); found 15"),
         ("aligned_length", 2, r"aligned_length must be at least projection_kernel_size \(3\).*; found 2"),
-        ("translator_sizes", (6,), r"translator_sizes must hold at least two positive widths; found \[6\]"),
+        ("translator_sizes", (), r"translator_sizes must hold at least one positive width; found \[\]"),
         ("translator_kernel_size", 4, r"translator_kernel_size must be odd.*; found 4"),
         ("ib_beta", 0, r"ib_beta must be positive.*; found 0"),
         ("translation_weight", -1, r"translation_weight must not be negative; found -1"),

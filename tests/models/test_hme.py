@@ -193,3 +193,14 @@ def test_missing_matrix_keeps_a_modality_of_every_sample_and_the_rate_overall(mi
     kept = missing_matrix(200, missing_rate, 1)
     assert (kept.sum(1) >= 1).all()
     assert abs(kept.float().mean() - max(1 - missing_rate, 1 / 3)) < 0.005
+
+
+def test_missing_matrix_of_few_rows_is_the_head_of_the_least_that_is_drawn() -> None:
+    few, many = (missing_matrix(num_rows, 0.4, 3) for num_rows in (7, 32))
+    assert torch.equal(few, many[:7])
+    assert abs(many.float().mean() - 0.6) < 0.005
+
+
+def test_threshold_above_all_cosines_leaves_the_reference_without_neighbours() -> None:
+    model = shake(build_hme(variant="reference", similarity_threshold=1.5)).eval()
+    assert torch.isfinite(model(**random_batch(LENGTHS)).logits).all()

@@ -105,6 +105,42 @@ def test_hyper_modality_of_one_head_has_no_projection_in_the_reference(
     assert ("hyper_layers.0.attention.output.weight" in names) == projected
 
 
+@pytest.mark.parametrize("num_learned", [2, 5])
+def test_block_with_other_learned_tokens_still_gives_as_many_as_are_read(num_learned: int) -> None:
+    model = shake(build_lnln(block_sizes={"audio": {"num_tokens": num_learned}, "proxy": {"num_tokens": num_learned}}))
+    assert model.embedders["audio"].position_embedding.shape[1] == 40 + num_learned
+    assert model.embedders["text"].position_embedding.shape[1] == 40 + 3
+    inputs = model.eval().reader.read(random_batch(LENGTHS))
+    prediction = model.predict(inputs, None)
+    assert {tuple(tokens.shape) for tokens in (*prediction.tokens.values(), prediction.proxy)} == {(3, 3, 16)}
+    # What is read starts with the learned tokens and goes on with the frames.
+    before = prediction.tokens["audio"]
+    with torch.no_grad():
+        model.embedders["audio"].token[:, 0] += 1
+    assert (model.predict(inputs, None).tokens["audio"] - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("variant", "kept"), [("repaired", False), ("reference", True)])
+def test_terms_with_a_weight_of_zero_are_computed_only_in_the_reference(variant: str, kept: bool) -> None:
+    weights = dict.fromkeys(("completeness_weight", "adversarial_weight", "reconstruction_weight"), 0.0)
+    model = shake(build_lnln(variant=variant, **weights)).train()
+    assert model.config.needs_clean_twin is kept
+    losses = model(**random_batch(LENGTHS, training=True), output_losses=True).losses
+    assert ({"completeness", "adversarial", "reconstruction"} <= losses.keys()) is kept
+
+
+def test_hyper_heads_that_do_not_divide_the_width_are_rounded_only_in_the_reference() -> None:
+    query = build_lnln(variant="reference", num_hyper_heads=3).hyper_layers[0].attention.query
+    assert query.out_features == 3 * (16 // 3)
+    with pytest.raises(ConfigError, match=r"num_hyper_heads must divide hidden_size \(16\); found 3"):
+        tiny_lnln_config(num_hyper_heads=3)
+
+
+def test_config_with_learned_tokens_for_a_block_without_any_raises() -> None:
+    with pytest.raises(ConfigError, match=r"block_sizes maps a block .* found 'language' with num_tokens"):
+        tiny_lnln_config(block_sizes={"language": {"num_tokens": 2}})
+
+
 def test_config_with_an_unknown_block_raises() -> None:
     with pytest.raises(ConfigError, match=r"block_sizes maps a block .* found 'fuison'"):
         tiny_lnln_config(block_sizes={"fuison": {"num_layers": 4}})

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,6 +98,88 @@ def test_lnln_of_other_sizes_is_built_from_its_own_config(golden: Path) -> None:
     with pytest.raises(DataError, match=r"dmml\.1\.layers\.1\.0.*which the model lacks|must hold the values of"):
         system.build(settings, reference)
     assert own["proxy_generator.layers.1.ffn_in.weight"].shape == (20, 128)
+
+
+def _change_config(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    change(settings)
+    path.write_text(json.dumps(settings))
+
+
+def _failed(folder: Path) -> set[str]:
+    report = check_parity(folder)
+    assert report.unexplained == []
+    return {item.name for item in report.comparisons if not item.passed}
+
+
+@pytest.mark.real_data
+def test_lnln_with_longer_tables_than_it_reads_gives_the_same_numbers(copied_lnln: Path) -> None:
+    def longer(settings: dict[str, Any]) -> None:
+        model = settings["reference_config"]["model"]
+        model["dmc"]["proxy_dominant_feature_generator"]["input_length"] += 5
+        model["dmml"]["language_encoder"]["input_length"] += 5
+        model["dmml"]["fuison_transformer"]["source_length"] += 5
+
+    _change_config(copied_lnln, longer)
+    for name in ("proxy_dominate_modality_generator.pos_embedding", "dmml.0.pos_embedding", "dmml.2.pos_embedding_s"):
+        _change(copied_lnln, "params.safetensors", name, lambda table: torch.cat([table, table[:, :5] + 1], dim=1))
+    assert _failed(copied_lnln) == set()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("key", ["alpha", "beta", "gamma"])
+def test_lnln_with_a_loss_weight_of_zero_still_gives_every_term(copied_lnln: Path, key: str) -> None:
+    _change_config(copied_lnln, lambda settings: settings["reference_config"]["base"].update({key: 0.0}))
+    failed = {name for name in _failed(copied_lnln) if not name.startswith("grad.")}
+    # The weights decide on the sum and on what its optimiser step does, and on nothing else.
+    assert "loss.loss" in failed
+    assert failed <= {"loss.loss", "loss.after_adamw_step", "out.after_adamw_step.sentiment_preds"}
+
+
+@pytest.mark.real_data
+def test_cyin_row_without_modality_gives_what_the_complete_row_gave(golden: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(golden / "cyin", tmp_path / "cyin"))
+    mask = load_file(folder / "io.safetensors")["in.modality_mask"]
+    complete = mask.bool().all(-1)
+    assert complete.any()
+    # The reference falls through to the real inputs of such a row.
+    _change(folder, "io.safetensors", "in.modality_mask", lambda mask: mask * ~complete.unsqueeze(-1))
+    assert _failed(folder) == set()
+
+
+@pytest.mark.real_data
+def test_cyin_memories_have_the_layers_of_the_weights(golden: Path) -> None:
+    settings = json.loads((golden / "cyin" / "config.json").read_text())
+    settings["hyperparameters"]["memory_layers"] = 1
+    reference = load_file(golden / "cyin" / "params.safetensors")
+    assert find_reference_system("CyIN").config_of(settings, reference).num_memory_layers == 3
+
+
+@pytest.mark.real_data
+def test_hme_row_without_modality_is_encoded_as_three_removed_ones(golden: Path) -> None:
+    system = find_reference_system("HME")
+    settings = json.loads((golden / "hme" / "config.json").read_text())
+    stored = load_file(golden / "hme" / "io.safetensors")
+    inputs = {name.removeprefix("in."): value for name, value in stored.items() if name.startswith("in.")}
+    mask = inputs["modality_mask"]
+    assert mask[0].all()
+    inputs["modality_mask"] = torch.cat([torch.zeros_like(mask[:1]), mask[1:]])
+    reference = {name: value.float() for name, value in load_file(golden / "hme" / "params.safetensors").items()}
+    found = system.replay(system.build(settings, reference), inputs, settings).outputs
+    for column, letter in enumerate("lav"):
+        removed = int((mask[:, column] == 0).nonzero()[0])
+        encoded = found[f"out.encoded_{letter}"]
+        torch.testing.assert_close(encoded[0], encoded[removed], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.real_data
+def test_parity_of_a_folder_that_lacks_an_input_raises(copied_lnln: Path) -> None:
+    tensors = load_file(copied_lnln / "io.safetensors")
+    del tensors["in.audio_m"]
+    save_file(tensors, copied_lnln / "io.safetensors")
+    with pytest.raises(DataError, match=r"must hold what LNLN needs; found no 'audio_m' in lnln"):
+        check_parity(copied_lnln)
 
 
 @pytest.mark.real_data

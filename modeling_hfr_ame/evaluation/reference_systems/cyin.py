@@ -72,7 +72,7 @@ def _encoder_parts(rest: str) -> tuple[str, ...]:
 
 
 def config_of(settings: Mapping[str, Any], reference: Tensors) -> CyinConfig:
-    """Reads the reference's configuration."""
+    """Reads the reference's configuration; how many layers its memories have, which has a minimum, from the weights."""
     sizes = settings["hyperparameters"]
     encoder = settings.get("reference_of_cross_modal_encoder", {})
     return CyinConfig(
@@ -94,7 +94,9 @@ def config_of(settings: Mapping[str, Any], reference: Tensors) -> CyinConfig:
         translator_kernel_size=sizes["translator_kernel"],
         hidden_size=sizes["common_dim"],
         num_crossmodal_layers=sizes["cross_modal_layers"],
-        num_memory_layers=sizes["memory_layers"],
+        num_memory_layers=sum(
+            re.fullmatch(r"trans_l_mem\.layers\.\d+\.fc1\.weight", name) is not None for name in reference
+        ),
         ffn_ratio=sizes["encoder_ff_multiple"],
         num_attention_heads=sizes["num_heads"],
         projection_kernel_size=sizes["conv1d_kernel_size"],
@@ -136,7 +138,9 @@ def replay(model: CyinForSentiment, inputs: Tensors, settings: Mapping[str, Any]
         "audio_values": inputs["audio"],
         "vision_values": inputs["vision"],
     }
-    masked = batch | {"modality_mask": inputs["modality_mask"].bool()}
+    present = inputs["modality_mask"].bool()
+    # The reference reads a row without any modality as one with all of them, ours refuses it.
+    masked = batch | {"modality_mask": present | ~present.any(-1, keepdim=True)}
     model.eval()
     with torch.no_grad(), _answering(model.noise, partial(_recorded_noise, inputs, "eval")):
         _read_latents(found.outputs, model, batch)

@@ -65,8 +65,9 @@ _OTHER = {
 }
 # Counters and look-up stand-ins of the reference, which hold no weights.
 _NO_WEIGHTS = ("version", "embed_positions._float_tensor", "position_ids")
-# How near a random mask must come to its rate.
+# How near a random mask must come to its rate, and the rows that are drawn at least, as few can't come near any rate.
 _RATE_TOLERANCE = 0.005
+_MIN_DRAWN_ROWS = 32
 
 
 def our_names(name: str) -> tuple[str, ...]:
@@ -130,13 +131,16 @@ def replay(model: HmeForSentiment, inputs: Tensors, settings: Mapping[str, Any])
     """Runs the reference's forward and backward pass on its inputs and its noise."""
     found = Replay()
     out = found.outputs
+    # The reference reads a row without any modality as zeros, ours refuses it: such a row gets an audio of zeros.
+    present = inputs["modality_mask"].bool()
+    silent = ~present.any(-1, keepdim=True)
     batch = {
         "input_ids": inputs["input_ids"],
         "attention_mask": inputs["attention_mask"],
         "token_type_ids": inputs["token_type_ids"],
-        "audio_values": inputs["acoustic"],
+        "audio_values": inputs["acoustic"].masked_fill(silent.unsqueeze(-1), 0.0),
         "vision_values": inputs["visual"],
-        "modality_mask": inputs["modality_mask"],
+        "modality_mask": present | (silent & torch.tensor([False, True, False])),
         "labels": inputs["labels"].squeeze(-1),
     }
     noise = {name: inputs[f"eps.{letter}"] for letter, name in _MODALITY.items()}
@@ -231,21 +235,29 @@ def missing_matrix(num_rows: int, missing_rate: float, seed: int) -> torch.Tenso
     """
     draws = np.random.RandomState(seed)
     num_modalities = len(_MODALITY)
-    size, wanted = (num_rows, num_modalities), 1 - missing_rate
+    wanted = 1 - missing_rate
     if wanted == 1:
-        return torch.ones(size, dtype=torch.int64)
+        return torch.ones(num_rows, num_modalities, dtype=torch.int64)
+    if wanted <= 1 / num_modalities:
+        return torch.from_numpy(_one_each(draws, num_rows).astype(np.int64))
+    drawn_rows = max(num_rows, _MIN_DRAWN_ROWS)
+    size, num_cells = (drawn_rows, num_modalities), num_modalities * drawn_rows
     while True:
-        kept = np.eye(num_modalities, dtype=bool)[draws.randint(0, num_modalities, size=(num_rows, 1))[:, 0]]
-        if wanted <= 1 / num_modalities:
-            break
-        more = kept.size * wanted - num_rows
-        # A second draw makes up for what the first one hit in vain; both thresholds are whole per cents.
-        in_vain = ((draws.randint(0, 100, size=size) < int(100 * more / kept.size)) & kept).sum()
+        kept = _one_each(draws, drawn_rows)
+        # In this order of operations: the thresholds are whole per cents, and rounding decides on some of them.
+        more = num_cells * wanted - drawn_rows
+        # A second draw makes up for what the first one hit in vain.
+        in_vain = ((draws.randint(0, 100, size=size) < int(more / num_cells * 100)) & kept).sum()
         more /= 1 - in_vain / more
-        kept |= draws.randint(0, 100, size=size) < int(100 * more / kept.size)
-        if abs(wanted - kept.mean()) < _RATE_TOLERANCE:
-            break
-    return torch.from_numpy(kept.astype(np.int64))
+        kept |= draws.randint(0, 100, size=size) < int(more / num_cells * 100)
+        if abs(wanted - kept.sum() / num_cells) < _RATE_TOLERANCE:
+            return torch.from_numpy(kept[:num_rows].astype(np.int64))
+
+
+def _one_each(draws: np.random.RandomState, num_rows: int) -> np.ndarray:
+    """(num_rows, 3) bool with one modality in every row."""
+    num_modalities = len(_MODALITY)
+    return np.eye(num_modalities, dtype=bool)[draws.randint(0, num_modalities, size=(num_rows, 1))[:, 0]]
 
 
 SYSTEM = ReferenceSystem(config_of=config_of, model_class=HmeForSentiment, our_names=our_names, replay=replay)

@@ -42,6 +42,8 @@ class ReferenceSystem:
         replay: (our model, inputs by name without `in.`, config.json) → `Replay`.
         tolerances: Name in `io.safetensors` → (absolute, relative), where the default doesn't apply.
         rearranged: Our parameter name → maps the reference tensor's values to our layout, where a reshape isn't enough.
+        has_idle_rows: Reference parameter name → whether it is a table along axis 1 with rows behind those that are
+            read, which ours lacks.
     """
 
     config_of: Callable[[Mapping[str, Any], Tensors], PreTrainedConfig]
@@ -50,6 +52,7 @@ class ReferenceSystem:
     replay: Callable[[Any, Tensors, Mapping[str, Any]], Replay]
     tolerances: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     rearranged: Callable[[str], Callable[[torch.Tensor], torch.Tensor] | None] = lambda name: None
+    has_idle_rows: Callable[[str], bool] = lambda name: False
 
     def convert(self, reference: Tensors, model: PreTrainedModel) -> Tensors:
         """Turns a reference state dict into ours.
@@ -71,6 +74,8 @@ class ReferenceSystem:
             unknown = [own for own in ours if own not in shapes]
             if unknown:
                 raise DataError(f"weight {name} would become {unknown[0]}, which the model lacks; check the sizes")
+            if self.has_idle_rows(name) and ours:
+                tensor = tensor[:, : shapes[ours[0]][1]]
             if ours and sum(math.prod(shapes[own]) for own in ours) != tensor.numel():
                 raise DataError(
                     f"weight {name} must hold the values of {', '.join(ours)}, but has shape {tuple(tensor.shape)}; "
