@@ -33,10 +33,10 @@ from .attention import MultimodalAttention, MultiSourceAttention, TransformerLay
 from .clean_twin import dropout_off
 from .configuration_lnln import LnlnConfig
 from .configuration_sentiment import MODALITIES
-from .errors import InputError
 from .losses import mean_over_rows
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
+from .token_transformer import TokenTransformer, transformer_layers
 
 # In which order the reconstruction stacks the modalities.
 _RECONSTRUCTION_ORDER = ("audio", "vision", "text")
@@ -59,74 +59,20 @@ def reverse_gradient(states: torch.Tensor) -> torch.Tensor:
     return _ReversedGradient.apply(states)
 
 
-def transformer_layers(config: LnlnConfig, block: str) -> nn.ModuleList:
-    """Pre-norm layers of one block: separate norms for queries, keys and values, heads of a fixed width."""
-    return nn.ModuleList(
-        TransformerLayer(
-            config,
-            config.hidden_size,
-            config.block_size(block, "ffn_size"),
-            separate_norms=True,
-            num_heads=config.block_size(block, "num_attention_heads"),
-            head_size=config.head_size,
-            input_bias=False,
-        )
-        for _ in range(config.block_size(block, "num_layers"))
-    )
+def _block_layout(config: LnlnConfig, block: str) -> dict[str, Any]:
+    """Sizes of one transformer block, as `transformer_layers` takes them."""
+    return {
+        "num_layers": config.block_size(block, "num_layers"),
+        "ffn_size": config.block_size(block, "ffn_size"),
+        "num_heads": config.block_size(block, "num_attention_heads"),
+        "head_size": config.head_size,
+    }
 
 
-class TokenTransformer(nn.Module):
-    """Transformer with a learned position table and, in front of the sequence, learned tokens.
-
-    Args:
-        config: The model's configuration.
-        block: Its name in `LnlnConfig.block_sizes`.
-        length: Longest input.
-        num_tokens: Number of learned tokens; they start at zero.
-        num_read: Steps of the output that are read. 0: all of them.
-    """
-
-    def __init__(self, config: LnlnConfig, block: str, length: int, num_tokens: int = 0, num_read: int = 0) -> None:
-        super().__init__()
-        self.block, self.length, self.num_tokens, self.num_read = block, length, num_tokens, num_read
-        self.position_embedding = nn.Parameter(torch.empty(1, length + self.num_tokens, config.hidden_size))
-        self.token = nn.Parameter(torch.empty(1, self.num_tokens, config.hidden_size)) if self.num_tokens else None
-        self.layers = transformer_layers(config, block)
-
-    def init_own_parameters(self) -> None:
-        """Gives the bare parameters their first values."""
-        init.normal_(self.position_embedding)
-        if self.token is not None:
-            init.zeros_(self.token)
-
-    def forward(self, states: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
-        """Runs the layers.
-
-        Args:
-            states: (B, L, D).
-            mask: (B, L) bool valid steps. None: all.
-
-        Returns:
-            The embedded input and the output of each layer, (B, tokens + L, D); of the last one only the steps that are
-            read.
-
-        Raises:
-            InputError: The sequence is longer than the position table.
-        """
-        if states.shape[1] > self.length:
-            raise InputError(
-                f"{self.block} has at most {self.length} steps (LnlnConfig.max_{self.block}_length); found "
-                f"{states.shape[1]}; cut the sequence or build a model for longer ones"
-            )
-        if self.token is not None:
-            states = torch.cat([self.token.expand(len(states), -1, -1).to(states.dtype), states], dim=1)
-            mask = None if mask is None else nn.functional.pad(mask, (self.num_tokens, 0), value=True)
-        states = states + self.position_embedding[:, : states.shape[1]]
-        outputs = [states]
-        for layer in self.layers[:-1]:
-            outputs.append(layer(outputs[-1], None, mask))
-        read = outputs[-1][:, : self.num_read] if self.num_read else outputs[-1]
-        return [*outputs, self.layers[-1](read, None, mask, outputs[-1])]
+def _token_transformer(
+    config: LnlnConfig, block: str, length: int, num_tokens: int = 0, num_read: int = 0
+) -> TokenTransformer:
+    return TokenTransformer(config, block, length, num_tokens, num_read, **_block_layout(config, block))
 
 
 class HyperModalityLayer(nn.Module):
@@ -186,7 +132,7 @@ class LanguageGuidedFusion(nn.Module):
         self.token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
         self.source_position_embedding = nn.Parameter(torch.empty(shape))
         self.target_position_embedding = nn.Parameter(torch.empty(shape))
-        self.layers = transformer_layers(config, "fusion")
+        self.layers = transformer_layers(config, config.hidden_size, **_block_layout(config, "fusion"))
 
     def init_own_parameters(self) -> None:
         """Gives the bare parameters their first values."""
@@ -291,13 +237,13 @@ class LnlnForSentiment(PeerForSentiment):
         )
         self.proxy_token = nn.Parameter(torch.empty(1, size, width))
         self.proxy_generator = self._condenser("proxy", 3 * size, size)
-        self.language_encoder = TokenTransformer(config, "language", size)
+        self.language_encoder = _token_transformer(config, "language", size)
         self.hyper_token = nn.Parameter(torch.empty(1, size, width))
         self.hyper_layers = nn.ModuleList(HyperModalityLayer(config) for _ in range(config.num_hyper_layers))
         self.fusion = LanguageGuidedFusion(config)
         self.head = nn.Linear(width, 1)
         self.reconstructors = nn.ModuleDict(
-            {name: TokenTransformer(config, "reconstruction", size) for name in _RECONSTRUCTION_ORDER}
+            {name: _token_transformer(config, "reconstruction", size) for name in _RECONSTRUCTION_ORDER}
             if config.reconstruction_weight > 0 or not config.is_repaired
             else {}
         )
@@ -315,7 +261,7 @@ class LnlnForSentiment(PeerForSentiment):
     def _condenser(self, block: str, length: int, num_read: int) -> TokenTransformer:
         """A block that puts learned tokens in front, of which only the first steps are read afterwards."""
         num_tokens = self.config.num_learned_tokens(block, num_read)
-        return TokenTransformer(self.config, block, length, num_tokens, num_read)
+        return _token_transformer(self.config, block, length, num_tokens, num_read)
 
     def init_own_parameters(self) -> None:
         """Gives the bare parameters their first values."""
