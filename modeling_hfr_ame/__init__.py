@@ -30,6 +30,8 @@ _EXPORTS = {
     "HmeForSentiment": "modeling_hme",
     "LnlnConfig": "configuration_lnln",
     "LnlnForSentiment": "modeling_lnln",
+    "MmslfConfig": "configuration_mmslf",
+    "MmslfForSentiment": "modeling_mmslf",
     "MultimodalSentimentPipeline": "pipeline_sentiment",
     "SentimentOutput": "modeling_outputs",
     "HfrAmeError": "errors",

@@ -115,14 +115,19 @@ class ModalityReader:
         self.config = config
 
     def _text(
-        self, batch: Mapping[str, torch.Tensor | None], batch_size: int, device: torch.device, prefix: str
+        self,
+        batch: Mapping[str, torch.Tensor | None],
+        batch_size: int,
+        device: torch.device,
+        prefix: str,
+        name: str = "text",
     ) -> tuple[torch.Tensor, torch.Tensor]:
         states, ids = batch.get(f"{prefix}text_states"), batch.get(f"{prefix}input_ids")
         mask = batch.get(f"{prefix}attention_mask")
         if states is not None:
             if states.dim() != 3 or states.shape[-1] != self.config.text_config.hidden_size:
                 raise InputError(
-                    f"text_states must be (batch, length, {self.config.text_config.hidden_size}), the text encoder's "
+                    f"{name}_states must be (batch, length, {self.config.text_config.hidden_size}), the text encoder's "
                     f"width; found {tuple(states.shape)}; cache the states of the model's own text encoder"
                 )
             values = states
@@ -132,7 +137,7 @@ class ModalityReader:
             values = torch.zeros(batch_size, 1, dtype=torch.long, device=device)
             mask = torch.zeros(batch_size, 1, dtype=torch.bool, device=device)
         mask = _default_mask(values) if mask is None else mask.bool()
-        _check_shapes("text", values, mask, batch_size)
+        _check_shapes(name, values, mask, batch_size)
         return values, mask
 
     def _signal(
@@ -204,6 +209,39 @@ class ModalityReader:
         self._check_values(inputs, batch, training_inputs=not prefix)
         return inputs
 
+    def read_prompts(
+        self,
+        batch_size: int,
+        prompt_input_ids: torch.Tensor | None,
+        prompt_attention_mask: torch.Tensor | None,
+        prompt_states: torch.Tensor | None,
+    ) -> ModalityInput | None:
+        """Reads the prompts of a batch; a row without one has an all-False mask.
+
+        Args:
+            batch_size: B.
+            prompt_input_ids: (B, Lp) token ids.
+            prompt_attention_mask: (B, Lp). None: all are valid.
+            prompt_states: (B, Lp, H) the prompt encoder's states, instead of ids.
+
+        Returns:
+            Ids or states; None without both.
+
+        Raises:
+            InputError: A shape, mask or value breaks the contract.
+        """
+        values = prompt_input_ids if prompt_states is None else prompt_states
+        if values is None:
+            return None
+        given = {"input_ids": prompt_input_ids, "text_states": prompt_states, "attention_mask": prompt_attention_mask}
+        values, mask = self._text(given, batch_size, values.device, "", "prompt")
+        prompts = ModalityInput(values, mask, mask.any(-1))
+        flags = {"gap:prompt": (mask[:, 1:] & ~mask[:, :-1]).any()}
+        if values.is_floating_point():
+            flags["nan:prompt"] = ~torch.isfinite(prompts.frames()).all()
+        self._raise_for(flags)
+        return prompts
+
     def _check_values(
         self, inputs: dict[str, ModalityInput], batch: Mapping[str, torch.Tensor | None], training_inputs: bool
     ) -> None:
@@ -218,6 +256,10 @@ class ModalityReader:
             flags["label:"] = ~((labels >= low) & (labels <= high)).all()
         if training_inputs and severity is not None and self.config.reads_severity:
             flags["severity:"] = ~((severity >= 0) & (severity <= 1)).all()
+        self._raise_for(flags)
+
+    def _raise_for(self, flags: dict[str, torch.Tensor]) -> None:
+        low, high = self.config.label_range
         for flag, raised in _flag_report(flags).items():
             if raised:
                 rule, _, name = flag.partition(":")

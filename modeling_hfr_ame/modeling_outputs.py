@@ -22,7 +22,7 @@ class SentimentOutput(ModelOutput):
             with `output_restored`.
         gates: (B, M, K, D) band gates of AME for the M modalities of the config; only with `output_gates`.
         hidden_states: Input of the first fusion layer and the states after each, (B, S, F) each; only with
-            `output_hidden_states`, and empty with `fusion="concat"`.
+            `output_hidden_states`, and empty with `fusion="concat"`. A peer records the part that its own file names.
         attentions: Fusion attention weights, (B, H, S, S) each; only with `output_attentions` and eager attention.
     """
 

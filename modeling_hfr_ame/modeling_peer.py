@@ -172,6 +172,10 @@ class PeerForSentiment(CheckedPreTrainedModel):
         severity: torch.FloatTensor | None = None,
         labels: torch.FloatTensor | None = None,
         companions: dict[str, torch.Tensor] | None = None,
+        prompt_input_ids: torch.LongTensor | None = None,
+        prompt_attention_mask: torch.Tensor | None = None,
+        prompt_states: torch.FloatTensor | None = None,
+        teacher: dict[str, torch.Tensor] | None = None,
         output_losses: bool = False,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -183,6 +187,9 @@ class PeerForSentiment(CheckedPreTrainedModel):
             training; `clean_text_index` only by models that compare step by step.
             companions: Further rows that training compares each row with, as a batch of their own; only for models that
                 say what they are.
+            prompt_input_ids, prompt_attention_mask, prompt_states: A large model's hint for each row, only for models
+                that read prompts.
+            teacher: What a teacher made of the rows, in training and only for models that learn from one.
             output_losses, output_hidden_states, output_attentions: what to return besides the logits.
 
         Returns:
@@ -204,7 +211,10 @@ class PeerForSentiment(CheckedPreTrainedModel):
             "labels": labels,
         }
         inputs = self.reader.read(received)
-        prediction = self.predict(inputs, token_type_ids)
+        prompts = self.reader.read_prompts(
+            len(inputs["text"].mask), prompt_input_ids, prompt_attention_mask, prompt_states
+        )
+        prediction = self.predict(inputs, token_type_ids, **({} if prompts is None else {"prompts": prompts}))
         loss, losses = None, None
         if labels is not None:
             losses = {"task": task_loss(prediction.logits, labels, self.config.task_loss)}
@@ -220,7 +230,8 @@ class PeerForSentiment(CheckedPreTrainedModel):
                         "clean_vision_mask": clean_vision_mask,
                     }
                 )
-                further = {} if companions is None else {"companions": companions}
+                given = {"companions": companions, "teacher": teacher}
+                further = {name: value for name, value in given.items() if value is not None}
                 losses |= self.training_losses(prediction, inputs, clean, severity, labels, **further)
             loss = weighted_sum(losses, self.loss_weights)
         return SentimentOutput(loss=loss, logits=prediction.logits, losses=losses if output_losses else None)

@@ -20,6 +20,7 @@ _MODELS = {
     "hme": ("HmeConfig", "HmeForSentiment"),
     "cyin": ("CyinConfig", "CyinForSentiment"),
     "lnln": ("LnlnConfig", "LnlnForSentiment"),
+    "mmslf": ("MmslfConfig", "MmslfForSentiment"),
 }
 
 

@@ -19,6 +19,8 @@ from modeling_hfr_ame import (
     HmeForSentiment,
     LnlnConfig,
     LnlnForSentiment,
+    MmslfConfig,
+    MmslfForSentiment,
 )
 from tests.models.model_fixtures import (
     AUDIO_SIZE,
@@ -29,6 +31,7 @@ from tests.models.model_fixtures import (
     tiny_dashfusion_config,
     tiny_hme_config,
     tiny_lnln_config,
+    tiny_mmslf_config,
 )
 
 BATCH_SIZE = 3
@@ -92,6 +95,23 @@ def make_targets() -> dict[str, torch.Tensor]:
         "labels": torch.linspace(-2.0, 2.5, BATCH_SIZE),
         "severity": torch.linspace(0.1, 0.9, 3 * BATCH_SIZE).view(BATCH_SIZE, 3),
     }
+
+
+def make_prompted_batch() -> dict[str, torch.Tensor]:
+    """Draws such a batch with a prompt per row."""
+    shape = (BATCH_SIZE, 2 * SEQUENCE_LENGTH)
+    # A test that cuts the vocabulary adapts `input_ids` alone.
+    prompts = {"prompt_input_ids": torch.randint(5, VOCABULARY // 2, shape)}
+    return make_batch() | prompts | {"prompt_attention_mask": torch.ones(shape, dtype=torch.long)}
+
+
+def _mmslf_config(**fields: Any) -> MmslfConfig:
+    return tiny_mmslf_config(**{"num_aligner_layers": 1} | fields)
+
+
+def _mmslf_teacher_config(**fields: Any) -> MmslfConfig:
+    # A frozen encoder has no gradients, and a thinned out input no two equal losses.
+    return _mmslf_config(**{"role": "teacher", "prompt_encoder": "shared", "min_keep_rate": 1.0} | fields)
 
 
 def _hfr_ame_config(**fields: Any) -> HfrAmeConfig:
@@ -158,5 +178,26 @@ CASES = (
         num_recorded_steps=1 + 3,  # the fusion's token and three language tokens
         num_recorded_layers=2,
         config_of_test={"test_keep_in_fp32_modules_exist": {"adversarial_weight": 0.1, "reconstruction_weight": 0.1}},
+    ),
+    ModelCase(
+        name="Mmslf",
+        config_class=MmslfConfig,
+        model_class=MmslfForSentiment,
+        build_config=_mmslf_config,
+        make_inputs=make_batch,
+        make_targets=make_targets,
+        num_recorded_steps=SEQUENCE_LENGTH,  # the text
+        num_recorded_layers=2,  # one aligner per source
+        config_of_test={"test_keep_in_fp32_modules_exist": {"role": "teacher"}},
+    ),
+    ModelCase(
+        name="MmslfTeacher",
+        config_class=MmslfConfig,
+        model_class=MmslfForSentiment,
+        build_config=_mmslf_teacher_config,
+        make_inputs=make_prompted_batch,
+        make_targets=make_targets,
+        num_recorded_steps=SEQUENCE_LENGTH,
+        num_recorded_layers=2,
     ),
 )

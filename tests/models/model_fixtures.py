@@ -17,6 +17,8 @@ from modeling_hfr_ame import (
     HmeForSentiment,
     LnlnConfig,
     LnlnForSentiment,
+    MmslfConfig,
+    MmslfForSentiment,
 )
 
 AUDIO_SIZE, VISION_SIZE, VOCABULARY = 5, 7, 60
@@ -155,12 +157,47 @@ def build_cyin(**overrides: Any) -> CyinForSentiment:
     return CyinForSentiment(tiny_cyin_config(**overrides))
 
 
+def tiny_mmslf_config(**overrides: Any) -> MmslfConfig:
+    values: dict[str, Any] = tiny_inputs() | {
+        "dropout": 0.1,
+        "hidden_size": 16,
+        "head_size": 8,
+        "max_text_length": 40,
+        "max_audio_length": 40,
+        "max_vision_length": 40,
+        "max_prompt_length": 40,
+        "num_aligner_layers": 2,
+        "num_aligner_heads": 2,
+        "aligner_ffn_size": 24,
+        "num_fusion_layers": 1,
+        "num_attention_heads": 2,
+        "fusion_ffn_size": 24,
+        "num_fusion_tokens": 3,
+        "num_prompt_layers": 1,
+        "num_prompt_heads": 2,
+        "prompt_ffn_size": 24,
+    }
+    return MmslfConfig(**(values | overrides))
+
+
+def build_mmslf(**overrides: Any) -> MmslfForSentiment:
+    torch.manual_seed(0)
+    return MmslfForSentiment(tiny_mmslf_config(**overrides))
+
+
+def build_mmslf_teacher(**overrides: Any) -> MmslfForSentiment:
+    """Without a frozen part, as the suite asks every parameter for a gradient."""
+    return build_mmslf(**({"role": "teacher", "prompt_encoder": "shared", "min_keep_rate": 1.0} | overrides))
+
+
 MODEL_BUILDERS: dict[str, Callable[..., PreTrainedModel]] = {
     "cyin": build_cyin,
     "dashfusion": build_dashfusion,
     "hfr_ame": build_hfr_ame,
     "hme": build_hme,
     "lnln": build_lnln,
+    "mmslf": build_mmslf,
+    "mmslf_teacher": build_mmslf_teacher,
 }
 
 
@@ -220,6 +257,23 @@ def random_batch(
         batch["severity"] = torch.rand(size, 3, generator=generator)
         batch["labels"] = (6 * torch.rand(size, generator=generator) - 3).clamp(-3, 3)
     return batch
+
+
+def prompted_batch(lengths: list[tuple[int, int, int]], **options: Any) -> dict[str, torch.Tensor]:
+    """`random_batch` with prompts of several lengths; the last of several rows has none."""
+    batch, longest = random_batch(lengths, **options), 9 + options.get("pad", 0)
+    ids = torch.full((len(lengths), longest), 0)
+    mask = torch.zeros(len(lengths), longest, dtype=torch.long)
+    for row in range(len(lengths)):
+        length = 0 if 0 < row == len(lengths) - 1 else 5 + row % 5
+        generator = torch.Generator().manual_seed(7000 + 1000 * options.get("seed", 0) + row)
+        ids[row, :length] = torch.randint(5, VOCABULARY, (length,), generator=generator)
+        mask[row, :length] = 1
+    return batch | {"prompt_input_ids": ids, "prompt_attention_mask": mask}
+
+
+# What a model reads beside the batch that all of them read.
+BATCH_MAKERS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {"mmslf_teacher": prompted_batch}
 
 
 def row_of(batch: dict[str, torch.Tensor], row: int) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 
 from modeling_hfr_ame import InputError
-from tests.models.model_fixtures import AUDIO_SIZE, MODEL_BUILDERS, random_batch, row_of, shake
+from tests.models.model_fixtures import AUDIO_SIZE, BATCH_MAKERS, MODEL_BUILDERS, random_batch, row_of, shake
 
 # An odd number of rows: with an even one the signs of an L1 gradient can cancel exactly.
 LENGTHS = [(9, 12, 6), (4, 3, 10), (7, 5, 5), (3, 1, 2), (5, 0, 4)]
@@ -19,11 +19,22 @@ SUBSETS = [(9, 0, 0), (0, 12, 0), (0, 0, 6), (9, 12, 0), (9, 0, 6), (0, 12, 6), 
 OVERFIT_STEPS = {"cyin": 300}
 
 Builder = Callable[..., PreTrainedModel]
+BatchMaker = Callable[..., dict[str, torch.Tensor]]
 
 
 @pytest.fixture(params=sorted(MODEL_BUILDERS))
-def build(request: pytest.FixtureRequest) -> Builder:
-    return MODEL_BUILDERS[request.param]
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def build(name: str) -> Builder:
+    return MODEL_BUILDERS[name]
+
+
+@pytest.fixture
+def make_batch(name: str) -> BatchMaker:
+    return BATCH_MAKERS.get(name, random_batch)
 
 
 @pytest.fixture
@@ -31,28 +42,30 @@ def model(build: Builder) -> PreTrainedModel:
     return shake(build()).eval()
 
 
-def test_logits_with_more_padding_stay_equal(model: PreTrainedModel) -> None:
-    plain = model(**random_batch(LENGTHS)).logits
-    padded = model(**random_batch(LENGTHS, pad=7)).logits
+def test_logits_with_more_padding_stay_equal(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    plain = model(**make_batch(LENGTHS)).logits
+    padded = model(**make_batch(LENGTHS, pad=7)).logits
     torch.testing.assert_close(plain, padded, atol=1e-5, rtol=0)
 
 
-def test_logits_alone_equal_logits_among_batch_mates(model: PreTrainedModel) -> None:
-    batch = random_batch(LENGTHS)
+def test_logits_alone_equal_logits_among_batch_mates(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch(LENGTHS)
     together = model(**batch).logits
     alone = torch.cat([model(**row_of(batch, row)).logits for row in range(len(LENGTHS))])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_eval_called_twice_is_bit_equal(model: PreTrainedModel) -> None:
-    batch = random_batch(LENGTHS)
+def test_eval_called_twice_is_bit_equal(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch(LENGTHS)
     assert torch.equal(model(**batch).logits, model(**batch).logits)
 
 
 @pytest.mark.parametrize("lengths", SUBSETS)
-def test_modality_subset_of_any_kind_gives_finite_logits(model: PreTrainedModel, lengths: tuple[int, int, int]) -> None:
-    mixed = random_batch([lengths, (5, 4, 3)])
-    alone = {name: value for name, value in random_batch([lengths]).items() if name != "modality_mask"}
+def test_modality_subset_of_any_kind_gives_finite_logits(
+    model: PreTrainedModel, lengths: tuple[int, int, int], make_batch: BatchMaker
+) -> None:
+    mixed = make_batch([lengths, (5, 4, 3)])
+    alone = {name: value for name, value in make_batch([lengths]).items() if name != "modality_mask"}
     for column, names in enumerate(
         (("input_ids", "attention_mask"), ("audio_values", "audio_mask"), ("vision_values", "vision_mask"))
     ):
@@ -64,17 +77,17 @@ def test_modality_subset_of_any_kind_gives_finite_logits(model: PreTrainedModel,
     torch.testing.assert_close(first, model(**alone).logits, atol=1e-5, rtol=0)
 
 
-def test_modality_mask_false_hides_the_values_of_the_modality(model: PreTrainedModel) -> None:
-    batch = random_batch([(9, 12, 6)])
+def test_modality_mask_false_hides_the_values_of_the_modality(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch([(9, 12, 6)])
     batch["modality_mask"] = torch.tensor([[True, False, True]])
     hidden = model(**batch).logits
     batch["audio_values"] = torch.full_like(batch["audio_values"], float("nan"))
     assert torch.equal(hidden, model(**batch).logits)
 
 
-def test_row_without_any_modality_raises(model: PreTrainedModel) -> None:
+def test_row_without_any_modality_raises(model: PreTrainedModel, make_batch: BatchMaker) -> None:
     with pytest.raises(InputError, match=r"at least one present modality.*found a row with none"):
-        model(**random_batch([(9, 12, 6), (0, 0, 0)]))
+        model(**make_batch([(9, 12, 6), (0, 0, 0)]))
 
 
 def test_no_input_at_all_raises(model: PreTrainedModel) -> None:
@@ -87,58 +100,64 @@ def test_wrong_feature_width_raises(model: PreTrainedModel) -> None:
         model(audio_values=torch.zeros(1, 4, 74))
 
 
-def test_nan_in_valid_audio_raises(model: PreTrainedModel) -> None:
-    batch = random_batch([(9, 12, 6)])
+def test_nan_in_valid_audio_raises(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch([(9, 12, 6)])
     batch["audio_values"][0, 3, 1] = float("nan")
     with pytest.raises(InputError, match="audio features must be finite"):
         model(**batch)
 
 
-def test_front_padded_mask_raises(model: PreTrainedModel) -> None:
-    batch = random_batch([(9, 12, 6)])
+def test_front_padded_mask_raises(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch([(9, 12, 6)])
     batch["audio_mask"][0, 0] = False
     with pytest.raises(InputError, match="audio mask with a gap or front padding"):
         model(**batch)
 
 
 @pytest.mark.parametrize("label", [3.5, float("nan")])
-def test_label_out_of_range_raises(model: PreTrainedModel, label: float) -> None:
+def test_label_out_of_range_raises(model: PreTrainedModel, label: float, make_batch: BatchMaker) -> None:
     with pytest.raises(InputError, match=r"labels must lie in the model's label_range -3\.0 to 3\.0"):
-        model(**random_batch([(9, 12, 6)]), labels=torch.tensor([label]))
+        model(**make_batch([(9, 12, 6)]), labels=torch.tensor([label]))
 
 
-@pytest.mark.parametrize(("name", "shape"), [("labels", (1, 1)), ("severity", (1, 2)), ("modality_mask", (1, 2))])
-def test_wrong_shape_of_a_row_wise_input_raises(build: Builder, name: str, shape: tuple[int, ...]) -> None:
-    batch = random_batch([(9, 12, 6)], training=True) | {name: torch.ones(shape)}
-    with pytest.raises(InputError, match=rf"{name} must have shape .* in a batch of 1; found"):
+@pytest.mark.parametrize(("key", "shape"), [("labels", (1, 1)), ("severity", (1, 2)), ("modality_mask", (1, 2))])
+def test_wrong_shape_of_a_row_wise_input_raises(
+    build: Builder, key: str, shape: tuple[int, ...], make_batch: BatchMaker
+) -> None:
+    batch = make_batch([(9, 12, 6)], training=True) | {key: torch.ones(shape)}
+    with pytest.raises(InputError, match=rf"{key} must have shape .* in a batch of 1; found"):
         build().train()(**batch)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_very_short_sequences_give_finite_output_and_gradient(build: Builder, length: int) -> None:
+def test_very_short_sequences_give_finite_output_and_gradient(
+    build: Builder, length: int, make_batch: BatchMaker
+) -> None:
     model = shake(build()).train()
-    output = model(**random_batch([(length + 1, length, length), (2, 1, 1)], training=True))
+    output = model(**make_batch([(length + 1, length, length), (2, 1, 1)], training=True))
     output.loss.backward()
     assert torch.isfinite(output.loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_every_parameter_in_training_gets_a_gradient(build: Builder) -> None:
+def test_every_parameter_in_training_gets_a_gradient(build: Builder, make_batch: BatchMaker) -> None:
     model = shake(build()).train()
-    model(**random_batch(LENGTHS, training=True)).loss.backward()
+    model(**make_batch(LENGTHS, training=True)).loss.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # A key's bias shifts all scores of a query alike, so its true gradient is zero.
     assert [name for name in without if not name.endswith("key.bias")] == []
 
 
-def test_every_parameter_takes_part_when_a_modality_is_absent_in_the_batch(build: Builder) -> None:
+def test_every_parameter_takes_part_when_a_modality_is_absent_in_the_batch(
+    build: Builder, make_batch: BatchMaker
+) -> None:
     model = shake(build()).train()
-    model(**random_batch([(9, 0, 0), (5, 0, 0)], training=True)).loss.backward()
+    model(**make_batch([(9, 0, 0), (5, 0, 0)], training=True)).loss.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_clean_twin_and_severity_in_eval_are_never_read(model: PreTrainedModel) -> None:
-    batch = random_batch(LENGTHS, training=True)
+def test_clean_twin_and_severity_in_eval_are_never_read(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch(LENGTHS, training=True)
     expected = model(**batch)
     for name, value in batch.items():
         if name.startswith("clean_") and value.is_floating_point():
@@ -151,8 +170,10 @@ def test_clean_twin_and_severity_in_eval_are_never_read(model: PreTrainedModel) 
     assert torch.equal(expected.loss, poisoned.loss)
 
 
-def test_save_and_load_through_auto_classes_is_bit_equal(model: PreTrainedModel, tmp_path: Path) -> None:
-    batch = random_batch(LENGTHS)
+def test_save_and_load_through_auto_classes_is_bit_equal(
+    model: PreTrainedModel, tmp_path: Path, make_batch: BatchMaker
+) -> None:
+    batch = make_batch(LENGTHS)
     model.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     for auto_class in (AutoModel, AutoModelForSequenceClassification):
@@ -162,8 +183,8 @@ def test_save_and_load_through_auto_classes_is_bit_equal(model: PreTrainedModel,
         assert torch.equal(model(**batch).logits, loaded.eval()(**batch).logits)
 
 
-def test_eager_and_sdpa_attention_agree(model: PreTrainedModel) -> None:
-    batch = random_batch(LENGTHS)
+def test_eager_and_sdpa_attention_agree(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch(LENGTHS)
     sdpa = model(**batch).logits
     model.set_attn_implementation("eager")
     output = model(**batch, output_attentions=True)
@@ -171,8 +192,8 @@ def test_eager_and_sdpa_attention_agree(model: PreTrainedModel) -> None:
     assert len(output.attentions) > 0
 
 
-def test_bf16_autocast_stays_close_to_fp32(build: Builder) -> None:
-    model, batch = shake(build()), random_batch(LENGTHS, training=True)
+def test_bf16_autocast_stays_close_to_fp32(build: Builder, make_batch: BatchMaker) -> None:
+    model, batch = shake(build()), make_batch(LENGTHS, training=True)
     model.eval()
     exact = model(**batch).logits
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -186,9 +207,9 @@ def test_bf16_autocast_stays_close_to_fp32(build: Builder) -> None:
 
 
 def test_model_loaded_in_half_precision_keeps_its_own_modules_in_float32(
-    model: PreTrainedModel, tmp_path: Path
+    model: PreTrainedModel, tmp_path: Path, make_batch: BatchMaker
 ) -> None:
-    batch = random_batch(LENGTHS)
+    batch = make_batch(LENGTHS)
     model.save_pretrained(tmp_path)
     loaded = type(model).from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
     text = "text_model."
@@ -197,9 +218,9 @@ def test_model_loaded_in_half_precision_keeps_its_own_modules_in_float32(
     torch.testing.assert_close(loaded(**batch).logits.float(), model(**batch).logits, atol=0.05, rtol=0.05)
 
 
-def test_training_on_eight_samples_overfits_them(build: Builder) -> None:
+def test_training_on_eight_samples_overfits_them(build: Builder, make_batch: BatchMaker) -> None:
     model = build(dropout=0.0).train()
-    batch = random_batch([(8, 6, 6)] * 8, training=True)
+    batch = make_batch([(8, 6, 6)] * 8, training=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     # Decayed to nothing: at a constant rate the last loss depends on the step that it is read at.
     num_steps = OVERFIT_STEPS.get(model.config.model_type, 120)
@@ -214,12 +235,14 @@ def test_training_on_eight_samples_overfits_them(build: Builder) -> None:
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_gradient_checkpointing_gives_the_same_gradients(build: Builder, use_reentrant: bool) -> None:
+def test_gradient_checkpointing_gives_the_same_gradients(
+    build: Builder, use_reentrant: bool, make_batch: BatchMaker
+) -> None:
     model = shake(build(dropout=0.0)).train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    batch = random_batch(LENGTHS, training=True)
+    batch = make_batch(LENGTHS, training=True)
     torch.manual_seed(2)  # some models draw in training
     model(**batch).loss.backward()
     plain = {name: p.grad.clone() for name, p in model.named_parameters()}
@@ -233,8 +256,8 @@ def test_gradient_checkpointing_gives_the_same_gradients(build: Builder, use_ree
         torch.testing.assert_close(p.grad, plain[name], atol=1e-6, rtol=1e-4, msg=name)
 
 
-def test_return_dict_false_gives_a_tuple_with_loss_and_logits(model: PreTrainedModel) -> None:
-    batch = random_batch(LENGTHS)
+def test_return_dict_false_gives_a_tuple_with_loss_and_logits(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch(LENGTHS)
     labels = torch.zeros(len(LENGTHS))
     loss, logits = model(**batch, labels=labels, return_dict=False)
     assert loss.dim() == 0
@@ -243,9 +266,9 @@ def test_return_dict_false_gives_a_tuple_with_loss_and_logits(model: PreTrainedM
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # raised inside torch when its compiler is imported
-def test_compiled_model_gives_the_same_logits(model: PreTrainedModel) -> None:
+def test_compiled_model_gives_the_same_logits(model: PreTrainedModel, make_batch: BatchMaker) -> None:
     # Capture without code generation: inductor needs more than five minutes for the unrolled cascade on one CPU core.
-    batch = random_batch(LENGTHS)
+    batch = make_batch(LENGTHS)
     expected = model(**batch).logits
     compiled = torch.compile(model, dynamic=True, backend="eager")
     torch.testing.assert_close(expected, compiled(**batch).logits, atol=1e-5, rtol=0)

@@ -29,7 +29,7 @@ def golden(shared_data: Path) -> Path:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", ["cyin", "dashfusion", "hme", "lnln"])
+@pytest.mark.parametrize("name", ["cyin", "dashfusion", "hme", "lnln", "mmslf_teacher", "mmslf_student"])
 def test_reference_variant_gives_every_golden_number(golden: Path, name: str) -> None:
     report = check_parity(golden / name)
     assert report.passed, "\n".join(parity_lines(report))

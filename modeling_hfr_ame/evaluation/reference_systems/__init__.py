@@ -7,8 +7,15 @@ from modeling_hfr_ame.evaluation.reference_systems.reference_system import Refer
 
 __all__ = ["ReferenceSystem", "Replay", "find_reference_system"]
 
-# `model` in a golden folder's config.json → file of this folder, which holds `SYSTEM`.
-_FILES = {"DashFusion": "dashfusion", "HME": "hme", "CyIN": "cyin", "LNLN": "lnln"}
+# `model` in a golden folder's config.json → file of this folder, and the name in it.
+_PLACES = {
+    "DashFusion": ("dashfusion", "SYSTEM"),
+    "HME": ("hme", "SYSTEM"),
+    "CyIN": ("cyin", "SYSTEM"),
+    "LNLN": ("lnln", "SYSTEM"),
+    "MMSLF teacher": ("mmslf", "TEACHER"),
+    "MMSLF student": ("mmslf", "STUDENT"),
+}
 
 
 def find_reference_system(model: str) -> ReferenceSystem:
@@ -20,8 +27,8 @@ def find_reference_system(model: str) -> ReferenceSystem:
     Raises:
         DataError: There is none of that name.
     """
-    for name, file in _FILES.items():
+    for name, (file, attribute) in _PLACES.items():
         if name.lower() == model.lower():
-            system: ReferenceSystem = import_module(f"{__name__}.{file}").SYSTEM
+            system: ReferenceSystem = getattr(import_module(f"{__name__}.{file}"), attribute)
             return system
-    raise DataError(f"the model must be one of {', '.join(_FILES)}; found {model!r}; check config.json")
+    raise DataError(f"the model must be one of {', '.join(_PLACES)}; found {model!r}; check config.json")
