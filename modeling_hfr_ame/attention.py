@@ -195,7 +195,37 @@ def geglu(states: torch.Tensor) -> torch.Tensor:
     return values * nn.functional.gelu(gates)
 
 
-class TransformerLayer(GradientCheckpointingLayer):
+class FeedForward(nn.Module):
+    """Base of layers with a feed-forward block: linear, activation, linear, dropout.
+
+    The block's parts belong to the layer itself, which calls `make_feed_forward` and then `_feed_forward`.
+    """
+
+    def make_feed_forward(self, width: int, ffn_size: int, activation: str = "gelu", dropout: float = 0.0) -> None:
+        """Adds the block's parts.
+
+        Args:
+            width: State width F.
+            ffn_size: Width between the two linear layers.
+            activation: `gelu`, `relu`, or `geglu`: half of twice the width, gated by the other half.
+            dropout: Dropout rate.
+        """
+        self.ffn_in = nn.Linear(width, 2 * ffn_size if activation == "geglu" else ffn_size)
+        self.ffn_out = nn.Linear(ffn_size, width)
+        activations: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "gelu": nn.functional.gelu,
+            "relu": nn.functional.relu,
+            "geglu": geglu,
+        }
+        self.activation = activations[activation]
+        self.dropout = nn.Dropout(dropout)
+
+    def _feed_forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Maps (…, F) states to (…, F)."""
+        return self.dropout(self.ffn_out(self.activation(self.ffn_in(states))))
+
+
+class TransformerLayer(FeedForward, GradientCheckpointingLayer):
     """Attention layer with a feed-forward block; pre-norm, and self-attention unless a source is given.
 
     Args:
@@ -234,15 +264,7 @@ class TransformerLayer(GradientCheckpointingLayer):
         self.value_norm = nn.LayerNorm(width) if separate_norms else None
         self.attention = MultimodalAttention(config, width, width, position_size, **attention)
         self.ffn_norm = nn.LayerNorm(width)
-        self.ffn_in = nn.Linear(width, 2 * ffn_size if activation == "geglu" else ffn_size)
-        self.ffn_out = nn.Linear(ffn_size, width)
-        activations: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-            "gelu": nn.functional.gelu,
-            "relu": nn.functional.relu,
-            "geglu": geglu,
-        }
-        self.activation = activations[activation]
-        self.dropout = nn.Dropout(config.dropout if dropout is None else dropout)
+        self.make_feed_forward(width, ffn_size, activation, config.dropout if dropout is None else dropout)
 
     def forward(
         self,
@@ -280,9 +302,6 @@ class TransformerLayer(GradientCheckpointingLayer):
         attended, _ = self.attention(normed, positions, keys, source_positions, mask, values)
         states = states + self.dropout(attended)
         return states + self._feed_forward(self.ffn_norm(states))
-
-    def _feed_forward(self, states: torch.Tensor) -> torch.Tensor:
-        return self.dropout(self.ffn_out(self.activation(self.ffn_in(states))))
 
 
 class MultiSourceAttention(nn.Module):

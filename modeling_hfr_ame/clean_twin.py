@@ -39,6 +39,17 @@ def dropout_off(module: nn.Module) -> Iterator[None]:
             child.training = training
 
 
+@contextmanager
+def as_target(module: nn.Module) -> Iterator[None]:
+    """What a module gives in this context is a target: computed without gradient and without dropout."""
+    try:
+        with torch.no_grad(), dropout_off(module):
+            yield
+    finally:
+        # Weights cast to half precision under no_grad must not be reused by a forward that needs their gradient.
+        torch.clear_autocast_cache()
+
+
 def fit_length(values: torch.Tensor, size: int) -> torch.Tensor:
     """Cuts or zero-pads (B, L, …) along time to `size` steps."""
     if values.shape[1] >= size:

@@ -153,6 +153,16 @@ class SentimentConfig(PreTrainedConfig):
         return tuple(MODALITY_LETTERS[letter] for letter in self.modalities)
 
     @property
+    def input_sizes(self) -> dict[str, int]:
+        """Width of what each modality of the model brings: the text encoder's states, audio and vision frames."""
+        sizes = {
+            "text": self.text_config.hidden_size,
+            "audio": self.audio_config.feature_size,
+            "vision": self.vision_config.feature_size,
+        }
+        return {name: sizes[name] for name in self.modality_names}
+
+    @property
     def needs_clean_twin(self) -> bool:
         """Whether training reads the uncorrupted twin of the inputs."""
         return False

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
+from .errors import InputError
 from .modality_inputs import ModalityInput
 
 
@@ -58,6 +59,43 @@ class FeatureEncoder(nn.Module):
         mask = mask.unsqueeze(-1)
         states = self.activation(self.projection(frames)) * mask
         return self.norm(self.convolution(states)) * mask
+
+
+def check_length(states: torch.Tensor, limit: int, name: str, config_class: str) -> None:
+    """Refuses (B, L, …) states that are longer than a position table.
+
+    Args:
+        states: What is to be embedded.
+        limit: Longest sequence L.
+        name: What the sequence is; the field `max_<name>_length` of the configuration says how long it may be.
+        config_class: Name of that configuration's class.
+
+    Raises:
+        InputError: L is larger.
+    """
+    if states.shape[1] > limit:
+        raise InputError(
+            f"{name} has at most {limit} steps ({config_class}.max_{name}_length); found {states.shape[1]}; cut the "
+            "sequence or build a model for longer ones"
+        )
+
+
+def add_tokens_and_positions(
+    states: torch.Tensor, tokens: torch.Tensor | None, positions: torch.Tensor
+) -> torch.Tensor:
+    """Puts learned tokens in front of a sequence and adds a learned position to every step.
+
+    Args:
+        states: (B, L, D).
+        tokens: (1, T, D); None for none.
+        positions: (1, ≥ T + L, D) table, whose first steps belong to the tokens.
+
+    Returns:
+        (B, T + L, D).
+    """
+    if tokens is not None:
+        states = torch.cat([tokens.expand(len(states), -1, -1).to(states.dtype), states], dim=1)
+    return states + positions[:, : states.shape[1]]
 
 
 def build_text_model(text_config: PreTrainedConfig) -> PreTrainedModel:

@@ -134,11 +134,7 @@ class CyinForSentiment(PeerForSentiment):
 
     def __init__(self, config: CyinConfig) -> None:
         super().__init__(config)
-        widths = {
-            "text": config.text_config.hidden_size,
-            "audio": config.audio_config.feature_size,
-            "vision": config.vision_config.feature_size,
-        }
+        widths = config.input_sizes
         size, width = config.bottleneck_size, config.hidden_size
         self.noise = LatentNoise()
         self.mixing_choice = MixingChoice(per_row=config.is_repaired)

@@ -31,11 +31,11 @@ from torch import nn
 from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder
 
-from .attention import MultimodalAttention, MultiSourceAttention, TransformerLayer
+from .attention import FeedForward, MultimodalAttention, MultiSourceAttention, TransformerLayer
 from .configuration_dashfusion import DashFusionConfig
 from .configuration_sentiment import MODALITIES
 from .contrastive_companions import Companions, ContrastTerms, choose_companions, contrast_pairs
-from .encoders import encode_text
+from .encoders import add_tokens_and_positions, check_length, encode_text
 from .errors import InputError
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
@@ -71,7 +71,7 @@ class StreamEncoder(nn.Module):
         super().__init__()
         width = config.hidden_size
         self.name, self.length = name, config.length_limit(name)
-        self.projection = nn.Linear(getattr(config, f"{name}_config").feature_size, width)
+        self.projection = nn.Linear(config.input_sizes[name], width)
         self.token = nn.Parameter(torch.empty(1, 1, width))
         self.position_embedding = nn.Parameter(torch.empty(1, self.length + 1, width))
         self.layers = nn.ModuleList(
@@ -93,14 +93,8 @@ class StreamEncoder(nn.Module):
 
     def embed(self, frames: torch.Tensor) -> torch.Tensor:
         """Maps (B, L, width) frames to (B, 1 + L, D): class token, projected frames, positions added."""
-        if frames.shape[1] > self.length:
-            raise InputError(
-                f"{self.name} has at most {self.length} frames (DashFusionConfig.max_{self.name}_length); found "
-                f"{frames.shape[1]}; cut the sequence or build a model for longer ones"
-            )
-        projected = self.projection(frames)
-        token = self.token.expand(len(frames), -1, -1).to(projected.dtype)
-        return torch.cat([token, projected], dim=1) + self.position_embedding[:, : frames.shape[1] + 1]
+        check_length(frames, self.length, self.name, "DashFusionConfig")
+        return add_tokens_and_positions(self.projection(frames), self.token, self.position_embedding)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Encodes one sequence.
@@ -118,7 +112,7 @@ class StreamEncoder(nn.Module):
         return self.norm(states) * mask.unsqueeze(-1)
 
 
-class BottleneckLevel(nn.Module):
+class BottleneckLevel(FeedForward):
     """One level of the fusion: the bottleneck shrinks, collects from all sequences, and gives back to each.
 
     Args:
@@ -149,8 +143,7 @@ class BottleneckLevel(nn.Module):
             config, width, MODALITIES, num_heads=config.num_attention_heads, project_output=False
         )
         self.collection_norm = nn.LayerNorm(width)
-        self.ffn_in = nn.Linear(width, ffn_size)
-        self.ffn_out = nn.Linear(ffn_size, width)
+        self.make_feed_forward(width, ffn_size)
         self.ffn_norm = nn.LayerNorm(width)
         self.stream_layers = nn.ModuleDict({name: layer() for name in MODALITIES})
 
@@ -176,8 +169,7 @@ class BottleneckLevel(nn.Module):
         bottleneck = self.bottleneck_layer(bottleneck, None, bottleneck_mask)[:, : self.size]
         collected, _ = self.collection(bottleneck, streams, masks)
         bottleneck = self.collection_norm(bottleneck + collected)
-        hidden = nn.functional.gelu(self.ffn_in(bottleneck))
-        bottleneck = self.ffn_norm(bottleneck + self.ffn_out(hidden))
+        bottleneck = self.ffn_norm(bottleneck + self._feed_forward(bottleneck))
         if bottleneck_mask is not None:
             bottleneck_mask = bottleneck_mask[:, : self.size]
         if self.is_last and self.is_repaired:
@@ -269,7 +261,7 @@ class DashFusionForSentiment(PeerForSentiment):
     def __init__(self, config: DashFusionConfig) -> None:
         super().__init__(config)
         width = config.hidden_size
-        text_size = config.text_config.hidden_size
+        text_size = config.input_sizes["text"]
         alignment_size = config.num_alignment_heads * config.alignment_head_size
         # Where the widths are equal already, the reference leaves these two projections out.
         self.text_projector = (

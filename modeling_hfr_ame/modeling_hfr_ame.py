@@ -18,7 +18,7 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultimodalAttention, TransformerLayer, ZeroLinear
-from .clean_twin import CleanTarget, clean_target, dropout_off
+from .clean_twin import CleanTarget, as_target, clean_target
 from .configuration_hfr_ame import HfrAmeConfig
 from .configuration_sentiment import MODALITIES
 from .encoders import FeatureEncoder, build_text_model, encode_text
@@ -88,11 +88,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         super().__init__(config)
         names = config.modality_names
         self.text_model: Any = build_text_model(config.text_config) if "text" in names else None
-        widths = {
-            "text": config.text_config.hidden_size,
-            "audio": config.audio_config.feature_size,
-            "vision": config.vision_config.feature_size,
-        }
+        widths = config.input_sizes
         self.encoders = nn.ModuleDict(
             {
                 name: FeatureEncoder(widths[name], config.hidden_size, False)
@@ -182,7 +178,6 @@ class HfrAmeModel(HfrAmePreTrainedModel):
             )
         return features, sentence, text_states
 
-    @torch.no_grad()
     def encode_clean(
         self,
         clean: dict[str, ModalityInput],
@@ -199,21 +194,23 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         Returns:
             One target per modality in `clean`; all its steps are masked where either side lacks the modality.
         """
-        targets = {}
-        for name, item in clean.items():
-            if name == "text":
-                with dropout_off(self.text_model):
-                    steps = encode_text(self.text_model, item)
-                raw, mask = content_steps(steps), content_mask(item.mask)
-            else:
-                raw, mask = item.frames(), item.mask
-            states = self._encoded(name, raw, mask, self._observed(name, item, raw, mask))
+        with as_target(self):
+            return {
+                name: self._clean_target(name, item, features[name].mask, text_index) for name, item in clean.items()
+            }
+
+    def _clean_target(
+        self, name: str, item: ModalityInput, received: torch.Tensor, text_index: torch.Tensor | None
+    ) -> CleanTarget:
+        index = None
+        if name == "text":
+            raw, mask = content_steps(encode_text(self.text_model, item)), content_mask(item.mask)
             # Token positions count the leading special token, content steps don't.
-            index = content_steps(text_index) - 1 if name == "text" and text_index is not None else None
-            targets[name] = clean_target(states, raw, mask, features[name].mask, index)
-        # Weights cast to half precision under no_grad must not be reused by a forward that needs their gradient.
-        torch.clear_autocast_cache()
-        return targets
+            index = None if text_index is None else content_steps(text_index) - 1
+        else:
+            raw, mask = item.frames(), item.mask
+        states = self._encoded(name, raw, mask, self._observed(name, item, raw, mask))
+        return clean_target(states, raw, mask, received, index)
 
     def _severity(self, features: dict[str, ModalityFeatures], given: torch.Tensor | None) -> torch.Tensor:
         first = next(iter(features.values()))
@@ -277,13 +274,8 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
         super().__init__(config)
         self.model = HfrAmeModel(config)
         self.head = RegressionHead(config, self.model.fusion.output_size)
-        widths = {
-            "text": config.text_config.hidden_size,
-            "audio": config.audio_config.feature_size,
-            "vision": config.vision_config.feature_size,
-        }
-        names = config.modality_names if config.anchor_weight > 0 else ()
-        self.anchors = nn.ModuleDict({name: nn.Linear(config.hidden_size, widths[name]) for name in names})
+        anchored = config.input_sizes if config.anchor_weight > 0 else {}
+        self.anchors = nn.ModuleDict({name: nn.Linear(config.hidden_size, size) for name, size in anchored.items()})
         self.reader = ModalityReader(config)
         self.post_init()
 

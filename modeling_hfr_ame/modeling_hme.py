@@ -40,6 +40,7 @@ from .losses import normal_divergence, task_loss
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
 from .neighbour_retrieval import NeighbourMemory, batch_neighbours
+from .pooling import masked_max
 
 # Where a bottleneck's standard deviation starts: softplus of this.
 _STD_SHIFT = -5.0
@@ -271,13 +272,8 @@ class HmeForSentiment(PeerForSentiment):
     def __init__(self, config: HmeConfig) -> None:
         super().__init__(config)
         width, is_repaired = config.hidden_size, config.is_repaired
-        sizes = (
-            config.text_config.hidden_size,
-            config.audio_config.feature_size,
-            config.vision_config.feature_size,
-        )
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(size, width, bias=False) for name, size in zip(MODALITIES, sizes, strict=True)}
+            {name: nn.Linear(size, width, bias=False) for name, size in config.input_sizes.items()}
         )
         self.encoders = nn.ModuleDict(
             {
@@ -341,9 +337,8 @@ class HmeForSentiment(PeerForSentiment):
         projected = self.projections[name](self.encode_input(name, item, token_type_ids))
         if not self.config.is_repaired:
             return self.encoders[name](projected, source=projected).max(1).values
-        encoded = self.encoders[name](projected, source=projected, source_mask=item.mask).float()
-        highest = encoded.masked_fill(~item.mask.unsqueeze(-1), torch.finfo(encoded.dtype).min).max(1).values
-        return torch.where(item.present.unsqueeze(-1), highest, torch.zeros_like(highest))
+        encoded = self.encoders[name](projected, source=projected, source_mask=item.mask)
+        return masked_max(encoded.float(), item.mask)
 
     def predict(self, inputs: dict[str, ModalityInput], token_type_ids: torch.Tensor | None) -> HmePrediction:
         """Runs the network on checked inputs.

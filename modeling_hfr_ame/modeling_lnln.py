@@ -30,9 +30,10 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder
 
 from .attention import MultimodalAttention, MultiSourceAttention, TransformerLayer
-from .clean_twin import dropout_off
+from .clean_twin import as_target
 from .configuration_lnln import LnlnConfig
 from .configuration_sentiment import MODALITIES
+from .encoders import add_tokens_and_positions
 from .losses import mean_over_rows
 from .modality_inputs import ModalityInput
 from .modeling_peer import PeerForSentiment
@@ -142,9 +143,8 @@ class LanguageGuidedFusion(nn.Module):
 
     def forward(self, hyper: torch.Tensor, language: torch.Tensor) -> torch.Tensor:
         """Maps (B, T, D) hyper-modality and (B, T, D) language states to (B, 1 + T, D)."""
-        token = self.token.expand(len(hyper), -1, -1)
-        source = torch.cat([token, hyper], dim=1) + self.source_position_embedding
-        states = torch.cat([token, language], dim=1) + self.target_position_embedding
+        source = add_tokens_and_positions(hyper, self.token, self.source_position_embedding)
+        states = add_tokens_and_positions(language, self.token, self.target_position_embedding)
         for layer in self.layers:
             states = layer(states, None, None, source)
         return states
@@ -217,13 +217,8 @@ class LnlnForSentiment(PeerForSentiment):
     def __init__(self, config: LnlnConfig) -> None:
         super().__init__(config)
         width, size = config.hidden_size, config.num_tokens
-        sizes = (
-            config.text_config.hidden_size,
-            config.audio_config.feature_size,
-            config.vision_config.feature_size,
-        )
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(in_size, width) for name, in_size in zip(MODALITIES, sizes, strict=True)}
+            {name: nn.Linear(in_size, width) for name, in_size in config.input_sizes.items()}
         )
         self.embedders = nn.ModuleDict(
             {name: self._condenser(name, config.length_limit(name), size) for name in MODALITIES}
@@ -367,11 +362,8 @@ class LnlnForSentiment(PeerForSentiment):
     def _clean_tokens(self, clean: dict[str, ModalityInput]) -> dict[str, torch.Tensor]:
         if not self.config.is_repaired:
             return self.condense(clean)
-        with torch.no_grad(), dropout_off(self):
-            tokens = self.condense(clean)
-        # Weights cast to half precision under no_grad must not be reused by a forward that needs their gradient.
-        torch.clear_autocast_cache()
-        return tokens
+        with as_target(self):
+            return self.condense(clean)
 
     def _adversarial(
         self, prediction: LnlnPrediction, clean_text: torch.Tensor, clean_present: torch.Tensor

@@ -32,10 +32,10 @@ from torch import nn
 from transformers import initialization as init
 from transformers.utils.output_capturing import OutputRecorder
 
-from .clean_twin import dropout_off, fit_length
+from .clean_twin import as_target, dropout_off, fit_length
 from .conditional_alignment import Alignment, ConditionalAligner, ConditionalLayer
 from .configuration_mmslf import MmslfConfig
-from .encoders import build_text_model, encode_text
+from .encoders import build_text_model, check_length, encode_text
 from .errors import InputError
 from .losses import global_mean
 from .modality_inputs import ModalityInput
@@ -89,11 +89,8 @@ class PromptBranch(nn.Module):
         if self.text_model is None:
             return encode_text(text_model, item)
         # Frozen, so its dropout stays off as well: the states may come from a cache just as well.
-        self.text_model.eval()
-        with torch.no_grad():
-            states = encode_text(self.text_model, item)
-        torch.clear_autocast_cache()
-        return states
+        with as_target(self.text_model):
+            return encode_text(self.text_model, item)
 
     def forward(self, item: ModalityInput, text_model: Any) -> torch.Tensor:
         """Compresses prompts.
@@ -193,12 +190,7 @@ class MmslfForSentiment(PeerForSentiment):
     def __init__(self, config: MmslfConfig) -> None:
         super().__init__(config)
         width = config.hidden_size
-        sizes = {
-            "text": config.text_config.hidden_size,
-            "audio": config.audio_config.feature_size,
-            "vision": config.vision_config.feature_size,
-        }
-        self.projections = nn.ModuleDict({name: nn.Linear(size, width) for name, size in sizes.items()})
+        self.projections = nn.ModuleDict({name: nn.Linear(size, width) for name, size in config.input_sizes.items()})
         self.prompts = PromptBranch(config) if config.is_teacher else None
         self.aligners = nn.ModuleDict({name: ConditionalAligner(config, name) for name in SOURCES})
         num_layers: Any = config.num_fusion_layers
@@ -281,11 +273,7 @@ class MmslfForSentiment(PeerForSentiment):
             name: self.projections[name](self.encode_input(name, item, token_type_ids)) for name, item in inputs.items()
         }
         num_positions = states["text"].shape[1]
-        if num_positions > self.config.max_text_length:
-            raise InputError(
-                f"text has at most {self.config.max_text_length} tokens (MmslfConfig.max_text_length); found "
-                f"{num_positions}; cut the text or build a model for longer ones"
-            )
+        check_length(states["text"], self.config.max_text_length, "text", "MmslfConfig")
         masks = {name: fit_length(item.mask, states[name].shape[1]) for name, item in inputs.items()}
         text_mask = masks["text"].clone()
         text_mask[:, 0] = True

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from transformers import initialization as init
 
 from .attention import TransformerLayer
-from .errors import InputError
+from .encoders import add_tokens_and_positions, check_length
 
 
 def transformer_layers(
@@ -69,7 +69,7 @@ class TokenTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.block, self.length, self.num_tokens, self.num_read = block, length, num_tokens, num_read
-        self.limit = f"{type(config).__name__}.max_{block}_length"
+        self.config_name = type(config).__name__
         self.position_embedding = nn.Parameter(torch.empty(1, length + num_tokens, config.hidden_size))
         self.token = nn.Parameter(torch.empty(1, num_tokens, config.hidden_size)) if num_tokens else None
         self.layers = transformer_layers(config, config.hidden_size, **layout)
@@ -94,15 +94,9 @@ class TokenTransformer(nn.Module):
         Raises:
             InputError: The sequence is longer than the position table.
         """
-        if states.shape[1] > self.length:
-            raise InputError(
-                f"{self.block} has at most {self.length} steps ({self.limit}); found {states.shape[1]}; cut the "
-                "sequence or build a model for longer ones"
-            )
-        if self.token is not None:
-            states = torch.cat([self.token.expand(len(states), -1, -1).to(states.dtype), states], dim=1)
-            mask = None if mask is None else nn.functional.pad(mask, (self.num_tokens, 0), value=True)
-        states = states + self.position_embedding[:, : states.shape[1]]
+        check_length(states, self.length, self.block, self.config_name)
+        mask = None if mask is None else nn.functional.pad(mask, (self.num_tokens, 0), value=True)
+        states = add_tokens_and_positions(states, self.token, self.position_embedding)
         outputs = [states]
         for layer in self.layers[:-1]:
             outputs.append(layer(outputs[-1], None, mask))

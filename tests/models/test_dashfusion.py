@@ -188,7 +188,7 @@ def test_reference_with_more_levels_than_tokens_to_halve_goes_on_with_one() -> N
 
 
 def test_audio_longer_than_the_position_table_raises() -> None:
-    with pytest.raises(InputError, match=r"audio has at most 40 frames .*; found 41"):
+    with pytest.raises(InputError, match=r"audio has at most 40 steps .*; found 41"):
         build_dashfusion()(audio_values=torch.zeros(1, 41, AUDIO_SIZE))
 
 

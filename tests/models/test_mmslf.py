@@ -271,7 +271,7 @@ def test_teacher_of_another_shape_raises() -> None:
 
 @pytest.mark.parametrize(
     ("lengths", "message"),
-    [((41, 4, 4), r"text has at most 40 tokens .*; found 41"), ((4, 41, 4), r"audio has at most 40 steps .*found 41")],
+    [((41, 4, 4), r"text has at most 40 steps .*; found 41"), ((4, 41, 4), r"audio has at most 40 steps .*found 41")],
 )
 def test_sequence_longer_than_its_position_table_raises(lengths: tuple[int, int, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
