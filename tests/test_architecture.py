@@ -18,10 +18,11 @@ ROOM_RANKS = {
     "corruption": 1,
     "media": 1,
     "data": 2,
-    "evaluation": 3,
-    "training": 4,
-    "hub": 5,
-    "cli": 6,
+    "prompts": 3,
+    "evaluation": 4,
+    "training": 5,
+    "hub": 6,
+    "cli": 7,
 }
 CLOSURE_LIBRARIES = {"torch", "numpy", "transformers", "huggingface_hub", "safetensors"}
 FORBIDDEN_STEMS = {"utils", "helpers", "common", "misc"}
@@ -169,6 +170,8 @@ def _is_private(name: str) -> bool:
         ("data/__init__.py", "from ..training import main"),
         ("evaluation/runner.py", "from .. import training"),
         ("hub/card.py", "from ..cli import app"),
+        ("prompts/store.py", "from ..training import main"),
+        ("data/stored.py", "from ..prompts import PromptStore"),
         ("errors.py", "from .data import schema"),
         ("data/schema.py", "from modeling_hfr_ame import HfrAmeProcessor"),
     ],
@@ -185,6 +188,8 @@ def test_direction_rule_import_to_the_right_is_caught(path: str, snippet: str) -
         ("cli/train.py", "from ..training import main\nfrom .. import data\nfrom .. import __version__"),
         ("__init__.py", "from .training import main"),
         ("evaluation/runner.py", "import modeling_hfr_ame"),
+        ("prompts/store.py", "from ..data.stored import load_stored_dataset\nfrom ..media import decode_audio"),
+        ("training/run.py", "from ..prompts import PromptStore"),
         ("modeling_outputs.py", "from .errors import InputError\nimport torch"),
     ],
 )
