@@ -13,6 +13,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,27 @@ def prepare_mosi_clips(
     )
 
 
-def find_clips(folder: str | Path, table: Sequence[LabelRow]) -> tuple[dict[str, Path], list[str]]:
+@dataclass(frozen=True)
+class ClipName:
+    """What a clip's file is named after.
+
+    Attributes:
+        id: Id of the stored row.
+        video_id: The video.
+        clip_id: The clip within the video.
+    """
+
+    id: str
+    video_id: str
+    clip_id: str
+
+
+def find_clips(folder: str | Path, table: Sequence[LabelRow] | Sequence[ClipName]) -> tuple[dict[str, Path], list[str]]:
     """Finds the clip of each row.
 
     Args:
         folder: As `prepare_mosi_clips` takes it.
-        table: The rows.
+        table: The rows, or the names of their clips.
 
     Returns:
         Clips by row id, for the rows that have one, and the names of the clips that no row names.
