@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import card, corrupt, demo, doctor, evaluate, export, inspect, parity, prepare, push, train
+from . import card, corrupt, demo, doctor, evaluate, export, inspect, parity, prepare, prompts, push, train
 from .error_reporting import ErrorReportingGroup
 
 __all__ = ["app", "main"]
@@ -49,6 +49,7 @@ def _global_options(
 app.command()(demo.demo)
 app.command()(prepare.prepare)
 app.command()(inspect.inspect)
+app.command()(prompts.prompts)
 # HfArgumentParser owns the options of `train`, --help included, so Typer hands every argument on.
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
