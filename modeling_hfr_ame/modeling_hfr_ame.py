@@ -397,7 +397,7 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
     def measure_restoration(self, **batch: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
         """Compares received and restored features of a corrupted batch with its clean twin.
 
-        This is the one place outside training that reads the clean twin; it produces no prediction.
+        It reads the clean twin and produces no prediction; see `restore_beside_clean`.
 
         Args:
             batch: The batch contract with `clean_*` and, where text was corrupted, `clean_text_index`.
@@ -410,14 +410,32 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
         Raises:
             InputError: The batch has no clean twin or breaks the batch contract.
         """
-        inputs = self.reader.read(batch)
-        clean = self.reader.read(batch, prefix="clean_")
-        output = self.model(inputs, severity=batch.get("severity"), return_dict=True)
-        targets = self.model.encode_clean(clean, output.features, batch.get("clean_text_index"))
+        output, targets = self.restore_beside_clean(**batch)
         return {
             name: restoration_sums(features, output.restored[name], targets[name], output.gates[:, index])
             for index, (name, features) in enumerate(output.features.items())
         }
+
+    @torch.no_grad()
+    def restore_beside_clean(self, **batch: torch.Tensor) -> tuple[HfrAmeModelOutput, dict[str, CleanTarget]]:
+        """Gives the received and restored features of a corrupted batch beside those of its clean twin.
+
+        Together with `measure_restoration`, which sums over what this returns, this is the one place outside training
+        that reads the clean twin; it produces no prediction.
+
+        Args:
+            batch: As for `measure_restoration`.
+
+        Returns:
+            The output, whose `features` and `restored` count here, and the clean twin on the received time grid.
+
+        Raises:
+            InputError: The batch has no clean twin or breaks the batch contract.
+        """
+        inputs = self.reader.read(batch)
+        clean = self.reader.read(batch, prefix="clean_")
+        output = self.model(inputs, severity=batch.get("severity"), return_dict=True)
+        return output, self.model.encode_clean(clean, output.features, batch.get("clean_text_index"))
 
     def _read_clean(self, clean: dict[str, torch.Tensor | None]) -> dict[str, ModalityInput] | None:
         given = any(clean[f"clean_{name}"] is not None for name in ("input_ids", "text_states")) or any(

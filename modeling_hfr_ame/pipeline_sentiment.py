@@ -2,15 +2,16 @@
 
 Design choices:
 
-- One item is a dict, so that an absent modality is an absent key. A plain string is a text alone.
+- One item is a dict, so that an absent modality is an absent key. A plain string is a text alone, unless it is the name
+  of a media file: a path is what people pass to a pipeline.
 - Items are encoded one by one and padded per batch by the processor, so a result doesn't depend on its batch mates
   beyond rounding.
 - The score is a regression output: there is no `top_k`, and label and bin are read off the score.
 """
 
-import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +24,48 @@ from .errors import ConfigError, InputError
 from .feature_extraction_hfr_ame_audio import is_silent
 from .media_inputs import read_audio, read_video, read_vision
 from .repository_code import write_code
+from .sentiment_scores import polarity_label, read_score, run_batch, sentiment_bin
+from .time_windows import cut_frames, mean_over_time, window_spans
 
 TASK = "multimodal-sentiment-analysis"
 _ITEM_KEYS = (*MODALITIES, "video", "sampling_rate", "video_frame_rate")
-# Half-open bins of CH-SIMS: a score on a border belongs to the bin below it.
-_SIMS_BORDERS = np.array([-0.7, -0.1, 0.1, 0.7], dtype=np.float32)
-_POLARITIES = ("negative", "neutral", "positive")
-
-
-def sentiment_bin(score: float, scheme: str) -> int:
-    """Bins a score as the published accuracy of the scheme does.
-
-    Args:
-        score: In the label range.
-        scheme: `mosi`: the nearest whole number from −3 to 3 (seven bins, half to even). `sims`: five bins −2 … 2 with
-            borders ±0.1 and ±0.7.
-
-    Returns:
-        The bin; 0 is neutral.
-    """
-    value = np.float32(score)
-    if scheme == "sims":
-        return int(np.searchsorted(_SIMS_BORDERS, np.clip(value, -1, 1))) - 2
-    return int(np.round(np.clip(value, -3, 3)))
+_MEDIA_SUFFIXES = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".flv",
+        ".wmv",
+        ".asf",
+        ".3gp",
+        ".3g2",
+        ".ogv",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".wav",
+        ".flac",
+        ".mp3",
+        ".m4a",
+        ".aac",
+        ".wma",
+    ]
+)
 
 
 class MultimodalSentimentPipeline(Pipeline):
     """Scores the sentiment of clips of which any modality may be missing.
 
-    An item is a string, or a dict with at least one of
+    An item is a text; the path of a media file (a `Path`, or a string without white space that ends in a media suffix
+    such as `.mp4`), or its bytes; or a dict with at least one of
 
     - `text`: a string or a list of words;
     - `audio`: a waveform (n,), frames (n, Da), `{"array": …, "sampling_rate": …}`, or the path or bytes of a `.npy`,
@@ -63,7 +77,8 @@ class MultimodalSentimentPipeline(Pipeline):
     Precomputed frames are raw: the processor standardises them. A silent recording counts as absent, as in training.
 
     A call takes an item, a list, or a generator, and `batch_size`; `sampling_rate` and `video_frame_rate` apply to
-    items without their own. Each item gives a dict:
+    items without their own. Pass a text that a stranger wrote as `{"text": …}`, so that it never names a file. Each
+    item gives a dict:
 
     - `score`: float, clipped to `label_range`;
     - `label`: `negative`, `neutral` or `positive`, the sign of `bin`;
@@ -74,8 +89,12 @@ class MultimodalSentimentPipeline(Pipeline):
       where the model has none;
     - `label_range`: [low, high] of the score.
 
+    With `window_s` (and `hop_s`, by default a quarter of it, both in seconds) each item is a recording that is scored
+    window by window, and gives `score` (mean over time), `label`, `bin`, `label_range`, `duration_s` and `windows`, a
+    list of the dicts above with `start_s` and `end_s`. The windows see audio and vision: a text has no times.
+
     Raises:
-        InputError: An item is neither a string nor such a dict, or breaks the processor's rules.
+        InputError: An item is none of these, or breaks the processor's rules.
         MediaError: A file can't be read.
     """
 
@@ -85,9 +104,18 @@ class MultimodalSentimentPipeline(Pipeline):
     _load_image_processor = False
     _load_video_processor = False
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, *, window_s: float | None = None, hop_s: float | None = None, **kwargs: Any) -> Any:
         """Scores one item, a list or tuple of items, or a generator of items."""
         items = list(inputs) if isinstance(inputs, tuple) else inputs
+        if window_s is not None:
+            score = partial(self._score_windows, window_s=window_s, hop_s=window_s / 4 if hop_s is None else hop_s)
+            if isinstance(items, list):
+                return [score(item, **kwargs) for item in items]
+            if isinstance(items, Iterator):
+                return (score(item, **kwargs) for item in items)
+            return score(items, **kwargs)
+        if hop_s is not None:
+            raise InputError("hop_s is the distance of two windows, found no window_s; pass it as well")
         # The base class looks at the first item of a list before anything else.
         return [] if isinstance(items, list) and not items else super().__call__(items, **kwargs)
 
@@ -113,8 +141,8 @@ class MultimodalSentimentPipeline(Pipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise InputError(
-                f"the pipeline takes batch_size, num_workers, sampling_rate and video_frame_rate; found "
-                f"{sorted(unknown)}; leave them out"
+                f"the pipeline takes batch_size, num_workers, sampling_rate, video_frame_rate, window_s and hop_s; "
+                f"found {sorted(unknown)}; leave them out"
             )
         given = {"sampling_rate": sampling_rate, "video_frame_rate": video_frame_rate}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
@@ -123,9 +151,14 @@ class MultimodalSentimentPipeline(Pipeline):
         self, inputs: Any, sampling_rate: float | None = None, video_frame_rate: float | None = None
     ) -> dict[str, Any]:
         """Encodes one item without padding; returns `{"sample": …}`."""
+        return {"sample": self.processor.encode(**self._read(inputs, sampling_rate, video_frame_rate))}
+
+    def _read(
+        self, inputs: Any, sampling_rate: float | None = None, video_frame_rate: float | None = None
+    ) -> dict[str, Any]:
+        """Reads the files of one item; gives the arguments of the processor's `encode`."""
         item = _as_item(inputs)
         sampling_rate = item.get("sampling_rate", sampling_rate)
-        video_frame_rate = item.get("video_frame_rate", video_frame_rate)
         model_rate = self.processor.feature_extractor.sampling_rate
         frame_rate_hz = self.processor.vision_feature_extractor.frame_rate_hz
         audio, vision = item.get("audio"), item.get("vision")
@@ -141,59 +174,86 @@ class MultimodalSentimentPipeline(Pipeline):
                 vision = tracks.pictures
         if audio is not None and np.ndim(audio) == 1 and is_silent(audio):
             audio = None
-        sample = self.processor.encode(
-            text=item.get("text"),
-            audio=audio,
-            vision=vision,
-            sampling_rate=sampling_rate,
-            video_frame_rate=video_frame_rate,
-        )
-        return {"sample": sample}
+        return {
+            "text": item.get("text"),
+            "audio": audio,
+            "vision": vision,
+            "sampling_rate": sampling_rate,
+            "video_frame_rate": item.get("video_frame_rate", video_frame_rate),
+        }
+
+    def _score_windows(
+        self, inputs: Any, *, window_s: float, hop_s: float, batch_size: int | None = None, **rates: Any
+    ) -> dict[str, Any]:
+        """Scores one recording window by window; see the class."""
+        signals = self._read(inputs, **self._sanitize_parameters(**rates)[0])
+        extractors = {"audio": self.processor.feature_extractor, "vision": self.processor.vision_feature_extractor}
+        stated = {"audio": signals["sampling_rate"], "vision": signals["video_frame_rate"]}
+        frames = {
+            name: extractor.extract(signals[name], stated[name])
+            for name, extractor in extractors.items()
+            if signals[name] is not None and name in self.model.config.modality_names
+        }
+        rates_hz = {name: float(extractor.frame_rate_hz) for name, extractor in extractors.items()}
+        if not frames or signals["text"] is not None:
+            raise InputError(
+                f"windows need audio or vision that the model reads and no text, which has no times; found "
+                f"{', '.join(name for name in MODALITIES if signals[name] is not None) or 'nothing'}; drop window_s"
+            )
+        duration_s = max(len(values) / rates_hz[name] for name, values in frames.items())
+        parts = []
+        for span in window_spans(duration_s, window_s, hop_s):
+            inside = {name: cut_frames(values, rates_hz[name], *span) for name, values in frames.items()}
+            if any(values is not None for values in inside.values()):
+                parts.append((span, self.processor.encode(**inside)))
+        size = batch_size or self._batch_size or 1
+        windows = []
+        for start in range(0, len(parts), size):
+            chunk = parts[start : start + size]
+            with torch.inference_mode():
+                outputs = self._forward({"sample": [sample for _, sample in chunk]})
+            for row, (span, _) in enumerate(chunk):
+                windows.append({"start_s": span[0], "end_s": span[1], **read_score(self.model.config, outputs, row)})
+        spans = [(window["start_s"], window["end_s"]) for window in windows]
+        score = mean_over_time(spans, [window["score"] for window in windows])
+        bin_ = sentiment_bin(score, self.model.config.metric_scheme)
+        return {
+            "score": score,
+            "label": polarity_label(bin_),
+            "bin": bin_,
+            "label_range": windows[0]["label_range"],
+            "duration_s": duration_s,
+            "windows": windows,
+        }
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
         # The base class hands over one encoded sample, or a list of them where it made a batch.
         samples = model_inputs["sample"]
         batch = self.processor.pad(samples if isinstance(samples, list) else [samples]).to(self.device)
-        wanted = inspect.signature(self.model.forward).parameters
-        output = self.model(**batch, **{name: True for name in ("output_severity", "output_gates") if name in wanted})
-        result = {"score": output.logits.float().squeeze(-1), "present": batch["modality_mask"]}
-        if getattr(output, "severity", None) is not None and getattr(self.model.config, "severity", "") != "none":
-            result["severity"] = output.severity.float()
-        if getattr(output, "gates", None) is not None:
-            result["gates"] = output.gates.float().mean(-1)
-        return result
+        return run_batch(self.model, batch)
 
     def postprocess(self, model_outputs: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """Turns the output for one item into plain numbers; see the class."""
-        config = self.model.config
-        low, high = (float(end) for end in config.label_range)
-        score = min(max(float(model_outputs["score"][0]), low), high)
-        bin_ = sentiment_bin(score, config.metric_scheme)
-        present = dict(zip(MODALITIES, model_outputs["present"][0].tolist(), strict=True))
-        severity = gates = None
-        if "severity" in model_outputs:
-            severity = dict(zip(MODALITIES, model_outputs["severity"][0].tolist(), strict=True))
-        if "gates" in model_outputs:
-            rows = zip(config.modality_names, model_outputs["gates"][0].tolist(), strict=True)
-            gates = {name: bands for name, bands in rows if present[name]}
-        return {
-            "score": score,
-            "label": _POLARITIES[1 + (bin_ > 0) - (bin_ < 0)],
-            "bin": bin_,
-            "severity": severity,
-            "gates": gates,
-            "label_range": [low, high],
-        }
+        return read_score(self.model.config, model_outputs)
 
 
 def _as_item(inputs: Any) -> Mapping[str, Any]:
+    if isinstance(inputs, bytes | bytearray | memoryview | Path) or (isinstance(inputs, str) and _names_media(inputs)):
+        return {"video": inputs}
     item = {"text": inputs} if isinstance(inputs, str) else inputs
     if not isinstance(item, Mapping):
         raise InputError(
-            f"an item must be a string or a dict with text, audio, vision or video; found {type(inputs).__name__}; "
-            "write for example {'text': …, 'audio': …}"
+            f"an item must be a string or a dict with text, audio, vision or video, or a media file; found "
+            f"{type(inputs).__name__}; write for example {{'text': …, 'audio': …}}"
         )
     unknown = sorted(str(key) for key in item if key not in _ITEM_KEYS)
     if unknown:
         raise InputError(f"an item may hold {', '.join(_ITEM_KEYS)}; found {', '.join(unknown)}; rename or drop them")
     return item
+
+
+def _names_media(text: str) -> bool:
+    """Tells the name of a media file from a text: one word with a media suffix, or an existing file with one."""
+    if os.path.splitext(text)[1].lower() not in _MEDIA_SUFFIXES or "\n" in text:
+        return False
+    return len(text.split()) == 1 or os.path.isfile(text)

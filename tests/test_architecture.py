@@ -20,6 +20,7 @@ ROOM_RANKS = {
     "data": 2,
     "prompts": 3,
     "evaluation": 4,
+    "prediction": 4,
     "training": 5,
     "hub": 6,
     "cli": 7,
@@ -172,6 +173,7 @@ def _is_private(name: str) -> bool:
         ("hub/card.py", "from ..cli import app"),
         ("prompts/store.py", "from ..training import main"),
         ("data/stored.py", "from ..prompts import PromptStore"),
+        ("prediction/files.py", "from ..evaluation import metrics"),
         ("errors.py", "from .data import schema"),
         ("data/schema.py", "from modeling_hfr_ame import HfrAmeProcessor"),
     ],
@@ -185,6 +187,7 @@ def test_direction_rule_import_to_the_right_is_caught(path: str, snippet: str) -
     [
         ("corruption/text.py", "from ..errors import InputError\nfrom .protocol import plan"),
         ("data/schema.py", "from ..corruption import SampleKey\nfrom ..media.decoding import decode"),
+        ("prediction/predictor.py", "from ..data import clip_features\nfrom ..media import MediaLimits"),
         ("cli/train.py", "from ..training import main\nfrom .. import data\nfrom .. import __version__"),
         ("__init__.py", "from .training import main"),
         ("evaluation/runner.py", "import modeling_hfr_ame"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import card, corrupt, demo, doctor, evaluate, export, inspect, parity, prepare, prompts, push, train
+from . import card, corrupt, demo, doctor, evaluate, export, inspect, parity, predict, prepare, prompts, push, train
 from .error_reporting import ErrorReportingGroup
 
 __all__ = ["app", "main"]
@@ -57,6 +57,7 @@ app.command(
 )(train.train)
 app.command()(corrupt.corrupt)
 app.command()(evaluate.evaluate)
+app.command()(predict.predict)
 app.command()(card.card)
 app.command()(export.export)
 app.command()(push.push)

@@ -14,7 +14,8 @@ from modeling_hfr_ame import MultimodalSentimentPipeline
 from modeling_hfr_ame.errors import ConfigError, InputError, MediaError
 from modeling_hfr_ame.media import decode_media
 from modeling_hfr_ame.media_inputs import read_audio, read_video, read_vision
-from modeling_hfr_ame.pipeline_sentiment import sentiment_bin
+from modeling_hfr_ame.prediction import Predictor
+from modeling_hfr_ame.sentiment_scores import sentiment_bin
 from tests.hub.run_making import make_items, make_model, make_processor
 from tests.media.clip_writing import even_times, tone, write_clip
 
@@ -153,6 +154,56 @@ def test_video_file_gives_both_tracks(native_pipe: MultimodalSentimentPipeline, 
     assert result == native_pipe({"text": "the end", **tracks})
     assert result["gates"].keys() == {"text", "audio", "vision"}
     assert native_pipe({"text": "the end", "video": clip.read_bytes()}) == result
+
+
+def test_media_file_alone_is_an_item(
+    native_pipe: MultimodalSentimentPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", even_times(), tone())
+    spaced = write_clip(tmp_path / "my clip.mp4", even_times(), tone())
+    expected = native_pipe({"video": clip})
+    for item in (clip, str(clip), clip.read_bytes(), str(spaced)):
+        assert native_pipe(item) == expected
+    monkeypatch.chdir(tmp_path)
+    assert native_pipe(["clip.mp4", "the end"]) == [expected, native_pipe({"text": "the end"})]
+    # A sentence stays a sentence, and a missing file is not scored as one.
+    assert native_pipe("the end of clip.mp4") == native_pipe({"text": "the end of clip.mp4"})
+    with pytest.raises(MediaError, match=r"other\.mp4 must be a readable file"):
+        native_pipe("other.mp4")
+    assert native_pipe({"text": "other.mp4"})["severity"]["audio"] == 1.0
+
+
+def test_windows_are_those_of_a_timeline(native_pipe: MultimodalSentimentPipeline, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", even_times(3.0), tone(3.0))
+    result = native_pipe(str(clip), window_s=1.0, hop_s=0.5, batch_size=2)
+    predictor = Predictor(native_pipe.model, native_pipe.processor, cache_dir=tmp_path / "features")
+    timeline = predictor.timeline(predictor.read(clip), window_s=1.0, hop_s=0.5)
+    assert [(window["start_s"], window["end_s"]) for window in result["windows"]] == [
+        (window.start_s, window.end_s) for window in timeline.windows
+    ]
+    scores = [window["score"] for window in result["windows"]]
+    assert scores == pytest.approx(timeline.scores.tolist(), abs=1e-5)
+    assert result["score"] == pytest.approx(timeline.score, abs=1e-5)
+    assert result["label"] == timeline.label
+    assert native_pipe([clip], window_s=1.0)[0]["windows"][1]["start_s"] == 0.25
+    assert [each["score"] for each in native_pipe(iter([clip]), window_s=30.0)] == [
+        pytest.approx(native_pipe(clip)["score"], abs=1e-5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("item", "arguments", "message"),
+    [
+        ("the end", {"window_s": 2.0}, "windows need audio or vision that the model reads and no text"),
+        ("the end", {"hop_s": 2.0}, "hop_s is the distance of two windows, found no window_s"),
+        ("the end", {"window_s": 2.0, "top_k": 1}, "the pipeline takes batch_size"),
+    ],
+)
+def test_windows_that_make_no_sense_are_named(
+    native_pipe: MultimodalSentimentPipeline, item: Any, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        native_pipe(item, **arguments)
 
 
 def test_media_are_decoded_as_the_package_prepares_datasets(tmp_path: Path) -> None:

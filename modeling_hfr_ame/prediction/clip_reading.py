@@ -1,0 +1,126 @@
+"""A file → a clip: the features of training, the words, and a few pictures."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modeling_hfr_ame.data.clip_features import ClipFeatures, ClipFeatureSpec, extract_clip
+from modeling_hfr_ame.errors import InputError, MediaError
+from modeling_hfr_ame.media import MediaLimits, decode_video_frames
+from modeling_hfr_ame.prediction.clip import Clip, Thumbnail, TimedWord, words_of
+
+_THUMBNAIL_WIDTH = 160
+
+
+def default_cache_folder() -> Path:
+    """Folder of features in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hfr-ame" / "features"
+
+
+def read_clip(
+    path: Path,
+    processor: Any,
+    *,
+    modalities: Collection[str],
+    limits: MediaLimits,
+    cache_dir: Path | None,
+    text: str | None,
+    transcript: str | Path | Sequence[TimedWord] | None,
+    asr: Any,
+    max_thumbnails: int,
+) -> Clip:
+    """Reads a recording; see `Predictor.read`.
+
+    Raises:
+        InputError: The model takes features that can't be computed from a recording, or the text holds no word.
+        MediaError: The file can't be decoded or is refused.
+    """
+    spec = feature_spec(processor, modalities, limits)
+    cache = cache_dir or default_cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    result = extract_clip(path, spec, cache)
+    features = result.load()
+    if features is None:
+        raise MediaError(str(result.failure))
+    duration_s = _duration_s(features, spec)
+    words, source = _read_words(text, transcript)
+    states = {
+        "text": "absent" if words is None else "features",
+        "audio": features.audio_state,
+        "vision": features.vision_state,
+    }
+    notes = []
+    if result.num_pictures and result.num_faceless == result.num_pictures:
+        states["vision"] = "no_face"
+        notes.append("No face was found in any picture, so the model sees nothing of the video.")
+    elif result.num_faceless:
+        notes.append(f"No face in {result.num_faceless} of {result.num_pictures} pictures.")
+    if features.audio_state == "silent":
+        notes.append("The audio track is silent and counts as absent.")
+    thumbnails: tuple[Thumbnail, ...] = ()
+    if max_thumbnails and features.vision is not None:
+        rate_hz = min(spec.video_frame_rate_hz, max_thumbnails / duration_s)
+        video = decode_video_frames(path, rate_hz, _THUMBNAIL_WIDTH, limits=limits)
+        if video is not None:
+            pairs = zip(video.times_s.tolist(), video.frames, strict=True)
+            thumbnails = tuple(Thumbnail(time_s, pixels) for time_s, pixels in pairs)
+    return Clip(
+        name=path.name,
+        sha256=result.sha256,
+        duration_s=duration_s,
+        words=words,
+        text_source=source,
+        audio=features.audio,
+        vision=features.vision,
+        audio_rate_hz=spec.audio_frame_rate_hz,
+        vision_rate_hz=spec.video_frame_rate_hz,
+        states=states,
+        thumbnails=thumbnails[:max_thumbnails],
+        notes=tuple(notes),
+    )
+
+
+def feature_spec(processor: Any, modalities: Collection[str], limits: MediaLimits) -> ClipFeatureSpec:
+    """Says what features a processor's model was trained on.
+
+    Raises:
+        InputError: They can't be computed from a recording.
+    """
+    extractors = {"audio": processor.feature_extractor, "vision": processor.vision_feature_extractor}
+    for name, extractor in extractors.items():
+        if name in modalities and not extractor.accepts_raw_signal:
+            raise InputError(
+                f"this model takes {extractor.feature_size} precomputed {name} features, which can't be computed from "
+                "a recording; use a model that was trained on clips (hfr-ame prepare CLIPS), or the pipeline with "
+                "frames of your own"
+            )
+    return ClipFeatureSpec(
+        audio_frame_rate_hz=float(processor.feature_extractor.frame_rate_hz),
+        video_frame_rate_hz=float(processor.vision_feature_extractor.frame_rate_hz),
+        limits=limits,
+    )
+
+
+def _duration_s(features: ClipFeatures, spec: ClipFeatureSpec) -> float:
+    lengths = [
+        len(frames) / rate_hz
+        for frames, rate_hz in (
+            (features.audio, spec.audio_frame_rate_hz),
+            (features.vision, spec.video_frame_rate_hz),
+        )
+        if frames is not None
+    ]
+    return max(lengths, default=0.0)
+
+
+def _read_words(
+    text: str | None, transcript: str | Path | Sequence[TimedWord] | None
+) -> tuple[tuple[TimedWord, ...] | None, str | None]:
+    if text is not None:
+        return words_of(text), "text"
+    if transcript is not None and not isinstance(transcript, str | Path):
+        words = tuple(replace(word) for word in transcript)
+        return (words, "transcript") if words else (None, None)
+    return None, None
