@@ -28,7 +28,6 @@ def predict(
     transcript: Path | None = typer.Option(
         None, "--transcript", help="What is said: .srt, .vtt, .json or .txt; of a folder: a folder of such files."
     ),
-    asr: str | None = typer.Option(None, "--asr", help="Speech recognition model (folder or id) that hears the words."),
     window: float = typer.Option(8.0, "--window", help="Length of a timeline's windows in seconds."),
     hop: float = typer.Option(2.0, "--hop", help="Distance of two windows in seconds."),
     timeline_from: float = typer.Option(15.0, "--timeline-from", help="Files at least this long get a timeline."),
@@ -66,7 +65,6 @@ def predict(
         seed=seed,
         text=text,
         transcript=transcript,
-        asr=asr,
     )
     if restoration is not None and corruption is None:
         raise ConfigError(
@@ -225,7 +223,6 @@ def _draw(
             words: dict[str, Any] = {
                 "text": options.text,
                 "transcript": transcript_of(result.path, options),
-                "asr": options.asr,
             }
             clip = predictor.read(result.path, **words, max_thumbnails=0)
         view = predictor.restore(clip, options.corruption, seed=options.seed)

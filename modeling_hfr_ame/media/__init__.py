@@ -1,4 +1,4 @@
-"""Media files: decoding into waveforms and frames within hard limits."""
+"""Media files: decoding into waveforms and frames within hard limits; transcripts."""
 
 from modeling_hfr_ame.media.decode import (
     Media,
@@ -9,5 +9,17 @@ from modeling_hfr_ame.media.decode import (
     decode_video_frames,
 )
 from modeling_hfr_ame.media.limits import MediaLimits
+from modeling_hfr_ame.media.transcripts import TRANSCRIPT_SUFFIXES, TimedWord, read_transcript
 
-__all__ = ["Media", "MediaAudio", "MediaLimits", "MediaVideo", "decode_audio", "decode_media", "decode_video_frames"]
+__all__ = [
+    "TRANSCRIPT_SUFFIXES",
+    "Media",
+    "MediaAudio",
+    "MediaLimits",
+    "MediaVideo",
+    "TimedWord",
+    "decode_audio",
+    "decode_media",
+    "decode_video_frames",
+    "read_transcript",
+]

@@ -1,6 +1,7 @@
 """Prediction for recordings: one score, a timeline, a restoration view, and figures of them."""
 
-from modeling_hfr_ame.prediction.clip import Clip, Thumbnail, TimedWord
+from modeling_hfr_ame.media import TimedWord
+from modeling_hfr_ame.prediction.clip import Clip, Thumbnail
 from modeling_hfr_ame.prediction.figure_style import save_figure
 from modeling_hfr_ame.prediction.files import (
     PredictionOptions,

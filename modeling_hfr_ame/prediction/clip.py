@@ -3,38 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from modeling_hfr_ame.errors import InputError
+from modeling_hfr_ame.media import TimedWord
 from modeling_hfr_ame.time_windows import cut_frames
-
-
-@dataclass(frozen=True)
-class TimedWord:
-    """A word of a transcript.
-
-    Attributes:
-        text: The word, without white space.
-        start_s: When it starts, in seconds; None where unknown.
-        end_s: When it ends, in seconds; None where unknown.
-        confidence: Of a speech recogniser, in [0, 1]; None where unknown.
-    """
-
-    text: str
-    start_s: float | None = None
-    end_s: float | None = None
-    confidence: float | None = None
-
-    @property
-    def middle_s(self) -> float | None:
-        """Middle of the word in seconds; None where a time is unknown."""
-        return None if self.start_s is None or self.end_s is None else (self.start_s + self.end_s) / 2
-
-    def as_dict(self) -> dict[str, Any]:
-        """Gives the word as plain JSON."""
-        return {"text": self.text, "start_s": self.start_s, "end_s": self.end_s, "confidence": self.confidence}
 
 
 @dataclass(frozen=True)
@@ -59,7 +33,7 @@ class Clip:
         sha256: Hash of the file's bytes, of the text for a text alone. Names the clip in corruption draws.
         duration_s: Length in seconds; None for a text alone.
         words: The words; None = text is absent.
-        text_source: `text`, `transcript` or `asr`; None = text is absent.
+        text_source: `text` or `transcript`; None = text is absent.
         audio: (n, Da) raw frames, as training gets them; None = absent.
         vision: (n, Dv) raw frames; None = absent.
         audio_rate_hz: Audio frames per second.

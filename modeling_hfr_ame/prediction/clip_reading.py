@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modeling_hfr_ame.data.clip_features import ClipFeatures, ClipFeatureSpec, extract_clip
 from modeling_hfr_ame.errors import InputError, MediaError
-from modeling_hfr_ame.media import MediaLimits, decode_video_frames
-from modeling_hfr_ame.prediction.clip import Clip, Thumbnail, TimedWord, words_of
+from modeling_hfr_ame.media import MediaLimits, TimedWord, decode_video_frames, read_transcript
+from modeling_hfr_ame.prediction.clip import Clip, Thumbnail, words_of
 
 _THUMBNAIL_WIDTH = 160
 
@@ -28,7 +27,6 @@ def read_clip(
     cache_dir: Path | None,
     text: str | None,
     transcript: str | Path | Sequence[TimedWord] | None,
-    asr: Any,
     max_thumbnails: int,
 ) -> Clip:
     """Reads a recording; see `Predictor.read`.
@@ -120,7 +118,7 @@ def _read_words(
 ) -> tuple[tuple[TimedWord, ...] | None, str | None]:
     if text is not None:
         return words_of(text), "text"
-    if transcript is not None and not isinstance(transcript, str | Path):
-        words = tuple(replace(word) for word in transcript)
-        return (words, "transcript") if words else (None, None)
-    return None, None
+    if transcript is None:
+        return None, None
+    words = read_transcript(transcript) if isinstance(transcript, str | Path) else tuple(transcript)
+    return (words, "transcript") if words else (None, None)

@@ -12,7 +12,8 @@ import numpy as np
 
 from modeling_hfr_ame.corruption import CorruptionRecipe, SampleKey, corrupt_sample
 from modeling_hfr_ame.errors import ConfigError, InputError
-from modeling_hfr_ame.prediction.clip import Clip, TimedWord, words_between
+from modeling_hfr_ame.media import TimedWord
+from modeling_hfr_ame.prediction.clip import Clip, words_between
 from modeling_hfr_ame.time_windows import cut_frames
 
 CLEAN = "clean"

@@ -20,6 +20,8 @@ MODALITY_COLORS = {"text": "#0072B2", "audio": "#009E73", "vision": "#CC79A7"}
 SEVERITY_MAP, GATE_MAP, FEATURE_MAP = "YlOrBr", "PuOr", "PuOr"
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 11.0, 8.5, 7.0
 _POINTS_PER_INCH = 72.0
+# Letters are fitted to the pixels of the picture, which makes a text in a coarse one up to so much wider.
+_MEASURE_DPI, _HINTING = 600, 1.03
 # The first that is installed stands in for scripts that the default font lacks.
 _OTHER_FONTS = (
     "Noto Sans CJK SC",
@@ -78,11 +80,11 @@ class TextMeasure:
     """Measures texts of one size, so that they can be placed without overlap.
 
     Args:
-        figure: A figure; only its renderer is used.
         size: Font size in points.
     """
 
-    def __init__(self, figure: Figure, size: float) -> None:
+    def __init__(self, size: float) -> None:
+        figure = Figure(dpi=_MEASURE_DPI)
         self._renderer: Any = FigureCanvasAgg(figure).get_renderer()
         self._font = FontProperties(family=installed_fonts(), size=size)
         self._widths: dict[str, float] = {}
@@ -92,7 +94,7 @@ class TextMeasure:
         """Width in inches."""
         if text not in self._widths:
             pixels = self._renderer.get_text_width_height_descent(text, self._font, False)[0]
-            self._widths[text] = pixels / self._renderer.dpi
+            self._widths[text] = _HINTING * pixels / _MEASURE_DPI
         return self._widths[text]
 
     def shortened(self, text: str, width_inches: float, always: bool = False) -> str:
@@ -116,7 +118,7 @@ class TextMeasure:
             Per line the offset in inches and the index of each word.
         """
         lines: list[list[tuple[float, int]]] = [[]]
-        space, at = 0.55 * self.width("n"), 0.0
+        space, at = 0.75 * self.width("n"), 0.0
         for index, word in enumerate(words):
             width = self.width(word)
             if lines[-1] and at + width > width_inches:

@@ -16,6 +16,7 @@ from typing import Any
 
 from modeling_hfr_ame.data.manifest import sha256_file
 from modeling_hfr_ame.errors import ConfigError, DataError, HfrAmeError, MediaError
+from modeling_hfr_ame.media import TRANSCRIPT_SUFFIXES
 from modeling_hfr_ame.prediction.encoded_clip import read_recipe_or_clean
 from modeling_hfr_ame.prediction.predictor import DEFAULT_HOP_S, DEFAULT_NUM_THUMBNAILS, DEFAULT_WINDOW_S, Predictor
 from modeling_hfr_ame.prediction.results import FilePrediction
@@ -24,7 +25,6 @@ from modeling_hfr_ame.time_windows import window_spans
 logger = logging.getLogger(__name__)
 
 JOURNAL_FORMAT = "hfr-ame-predictions/1"
-TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".json", ".txt")
 _VIDEO = ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .flv .wmv .asf .3gp .3g2 .ogv"
 _AUDIO = ".ogg .oga .opus .wav .flac .mp3 .m4a .aac .wma"
 MEDIA_SUFFIXES = frozenset(f"{_VIDEO} {_AUDIO}".split())
@@ -42,7 +42,6 @@ class PredictionOptions:
         seed: Seed of its draws.
         text: What is said, without times; for a single file.
         transcript: A transcript of a single file, or a folder with one per file, named as the file is.
-        asr: A speech recognition model, by folder or name.
         batch_size: Windows per forward pass.
 
     Raises:
@@ -56,17 +55,13 @@ class PredictionOptions:
     seed: int = 0
     text: str | None = None
     transcript: Path | None = None
-    asr: str | None = None
     batch_size: int = 16
 
     def __post_init__(self) -> None:
         window_spans(1.0, self.window_s, self.hop_s)
         read_recipe_or_clean(self.corruption)
-        named = [name for name in ("text", "transcript", "asr") if getattr(self, name) is not None]
-        # A folder of transcripts may lack one, and a recogniser then hears what is said.
-        has_folder = self.transcript is not None and Path(self.transcript).is_dir()
-        if len(named) > 1 and not (has_folder and named == ["transcript", "asr"]):
-            raise ConfigError(f"words come from one source, found {' and '.join(named)}; pass one of them")
+        if self.text is not None and self.transcript is not None:
+            raise ConfigError("words come from one source, found text and transcript; pass one of them")
 
 
 def list_media_files(folder: str | Path) -> list[Path]:
@@ -124,13 +119,7 @@ def predict_file(
     """
     options, path = options or PredictionOptions(), Path(path)
     transcript = transcript_of(path, options)
-    clip = predictor.read(
-        path,
-        text=options.text,
-        transcript=transcript,
-        asr=options.asr if transcript is None else None,
-        max_thumbnails=max_thumbnails,
-    )
+    clip = predictor.read(path, text=options.text, transcript=transcript, max_thumbnails=max_thumbnails)
     damage: dict[str, Any] = {"corruption": options.corruption, "seed": options.seed}
     timeline = None
     if clip.duration_s is not None and clip.duration_s >= options.timeline_from_s:

@@ -22,8 +22,8 @@ import torch
 import modeling_hfr_ame  # noqa: F401  registers the models with the Auto classes
 from modeling_hfr_ame.corruption import CorruptionRecipe
 from modeling_hfr_ame.errors import ConfigError, DataError, HfrAmeError, InputError
-from modeling_hfr_ame.media import MediaLimits
-from modeling_hfr_ame.prediction.clip import Clip, TimedWord, clip_of_text
+from modeling_hfr_ame.media import MediaLimits, TimedWord
+from modeling_hfr_ame.prediction.clip import Clip, clip_of_text
 from modeling_hfr_ame.prediction.clip_reading import read_clip
 from modeling_hfr_ame.prediction.encoded_clip import CLEAN, EncodedClip, read_recipe_or_clean
 from modeling_hfr_ame.prediction.restoration_view import (
@@ -155,7 +155,6 @@ class Predictor:
         *,
         text: str | None = None,
         transcript: str | Path | Sequence[TimedWord] | None = None,
-        asr: Any = None,
         max_thumbnails: int = DEFAULT_NUM_THUMBNAILS,
     ) -> Clip:
         """Reads a recording, a text, or both.
@@ -165,7 +164,6 @@ class Predictor:
             text: What is said, without times.
             transcript: What is said: words with times, or a file with them (`.srt`, `.vtt`, `.json`) or without
                 (`.txt`).
-            asr: A speech recognition model, by folder or name, that is asked where nothing else says what is said.
             max_thumbnails: Pictures to keep; 0 = none.
 
         Raises:
@@ -173,11 +171,8 @@ class Predictor:
             InputError: Neither file nor text is given, or the text holds no word.
             MediaError: The file can't be decoded or is refused.
         """
-        given = [
-            name for name, value in (("text", text), ("transcript", transcript), ("asr", asr)) if value is not None
-        ]
-        if len(given) > 1:
-            raise ConfigError(f"words come from one source, found {' and '.join(given)}; pass one of them")
+        if text is not None and transcript is not None:
+            raise ConfigError("words come from one source, found text and transcript; pass one of them")
         audio_rate_hz = float(self.processor.feature_extractor.frame_rate_hz)
         vision_rate_hz = float(self.processor.vision_feature_extractor.frame_rate_hz)
         if source is None:
@@ -192,7 +187,6 @@ class Predictor:
             cache_dir=self.cache_dir,
             text=text,
             transcript=transcript,
-            asr=asr,
             max_thumbnails=max_thumbnails,
         )
 
@@ -274,7 +268,7 @@ class Predictor:
             skipped=tuple(span for span, part in parts if not any(part.present.values())),
             words=tuple(word for word in received.words or () if word.middle_s is not None),
             thumbnails=clip.thumbnails,
-            notes=clip.notes + _timeline_notes(clip, self.modalities),
+            notes=clip.notes + _timeline_notes(clip, self.modalities, predictions),
             label_range=self.label_range,
             metric_scheme=self.model.config.metric_scheme,
             modalities=self.modalities,
@@ -366,10 +360,14 @@ def _nothing_to_read(name: str, modalities: Sequence[str]) -> InputError:
     )
 
 
-def _timeline_notes(clip: Clip, modalities: Sequence[str]) -> tuple[str, ...]:
-    if clip.words is None or "text" not in modalities or clip.has_word_times:
-        return ()
-    return ("The text has no times, so the windows don't see it; give a transcript with times.",)
+def _timeline_notes(clip: Clip, modalities: Sequence[str], predictions: Sequence[Prediction]) -> tuple[str, ...]:
+    notes = []
+    if clip.words is not None and "text" in modalities and not clip.has_word_times:
+        notes.append("The text has no times, so the windows don't see it; give a transcript with times.")
+    cut = sorted({name for each in predictions for name, steps in each.truncated.items() if steps})
+    if cut:
+        notes.append(f"Windows are longer than the model reads, their end is cut: {', '.join(cut)}. Use shorter ones.")
+    return tuple(notes)
 
 
 def _only_run(name_or_folder: str | Path) -> str:

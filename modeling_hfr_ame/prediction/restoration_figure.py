@@ -71,7 +71,7 @@ def draw_restoration(view: RestorationView, *, title: str | None = None) -> Figu
 
 def _draw_title(figure: Figure, height: float, view: RestorationView, title: str) -> None:
     inner = _WIDTH - _LEFT - 0.2
-    first, second = TextMeasure(figure, TITLE_SIZE), TextMeasure(figure, LABEL_SIZE)
+    first, second = TextMeasure(TITLE_SIZE), TextMeasure(LABEL_SIZE)
     write(
         figure,
         _LEFT / _WIDTH,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modeling_hfr_ame.prediction.clip import Thumbnail, TimedWord
+from modeling_hfr_ame.media import TimedWord
+from modeling_hfr_ame.prediction.clip import Thumbnail
 from modeling_hfr_ame.sentiment_scores import polarity_label, sentiment_bin
 from modeling_hfr_ame.time_windows import mean_over_time
 

@@ -45,7 +45,7 @@ def draw_severity(prediction: Prediction, *, title: str | None = None) -> Figure
     if prediction.corruption != "clean":
         text += f", corrupted by {prediction.corruption}"
     text = text if title is None else f"{title}: {text}"
-    measure = TextMeasure(figure, TITLE_SIZE)
+    measure = TextMeasure(TITLE_SIZE)
     write(
         figure, 0.035, 0.955, measure.shortened(text, 0.93 * _WIDTH), fontsize=TITLE_SIZE, fontweight="bold", va="top"
     )

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from modeling_hfr_ame.prediction.clip import TimedWord
+from modeling_hfr_ame.media import TimedWord
 from modeling_hfr_ame.prediction.figure_style import (
     FAINT,
     GATE_MAP,
@@ -35,7 +35,7 @@ _INNER = _WIDTH - _LEFT - _RIGHT
 _TITLE, _SCORE, _GAP, _AXIS, _BOTTOM = 0.62, 2.1, 0.14, 0.42, 0.12
 _SEVERITY_ROW, _GATE_ROW = 0.19, 0.12
 _THUMBNAIL, _THUMBNAIL_GAP = 0.62, 0.05
-_MAX_COLUMNS, _MAX_LINES = 12, 9
+_MAX_COLUMNS, _MAX_LINES = 13, 9
 _STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _UNSURE = 0.5  # confidence of a recogniser below which a word is drawn in grey
 _LOST_WORDS = ("[UNK]", "[MASK]")
@@ -77,7 +77,7 @@ def draw_timeline(timeline: Timeline, *, title: str | None = None) -> Figure:
     has_severity = any(window.prediction.severity is not None for window in timeline.windows)
     num_bands, gated = _num_bands(timeline.windows), _gated_modalities(timeline)
     step_s = _column_step(timeline.duration_s)
-    measure = TextMeasure(new_figure(1, 1), SMALL_SIZE)
+    measure = TextMeasure(SMALL_SIZE)
     columns = _word_columns(timeline.words, timeline.duration_s, step_s, measure)
     num_lines = max((len(column.lines) for column in columns), default=0)
     notes = list(timeline.notes)
@@ -124,7 +124,7 @@ def draw_timeline(timeline: Timeline, *, title: str | None = None) -> Figure:
 
 def _draw_title(column: _Column, timeline: Timeline, title: str) -> None:
     figure, height = column.figure, column.height
-    measure = TextMeasure(figure, TITLE_SIZE)
+    measure = TextMeasure(TITLE_SIZE)
     write(
         figure,
         _LEFT / _WIDTH,
@@ -349,12 +349,13 @@ def _draw_words(
     for each in columns:
         left = _LEFT + each.start_s * per_second + 0.03
         for row, line in enumerate(each.lines):
-            y = 1 - (top + row * measure.line_inches) / column.height
+            # On one baseline: words aligned at their tops would dance with their tallest letters.
+            y = 1 - (top + (row + 0.72) * measure.line_inches) / column.height
             for offset, index in line:
                 word = each.words[index]
                 unsure = word.confidence is not None and word.confidence < _UNSURE
                 color = NEGATIVE if word.text in _LOST_WORDS else MUTED if unsure else INK
-                write(column.figure, (left + offset) / _WIDTH, y, each.texts[index], va="top", color=color)
+                write(column.figure, (left + offset) / _WIDTH, y, each.texts[index], va="baseline", color=color)
 
 
 def _runs(timeline: Timeline) -> list[slice]:

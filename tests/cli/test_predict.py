@@ -66,6 +66,10 @@ def test_long_file_gives_a_timeline(model: str, talkers: Path, tmp_path: Path) -
     assert [row["row"] for row in rows] == ["file", *["window"] * 5]
     assert (rows[1]["start_s"], rows[1]["end_s"], rows[-1]["end_s"]) == ("0.0", "1.0", rows[0]["end_s"])
     assert figure.read_bytes().startswith(PNG)
+    words = tmp_path / "words.vtt"
+    words.write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nthe end\n", encoding="utf-8")
+    said = run(talkers / "drawn00_1.mp4", *options, "--transcript", words, "--csv", "-").stdout
+    assert [row["text"] for row in csv.DictReader(io.StringIO(said))][:3] == ["", "the end", "end"]
     shown = run(talkers / "drawn00_1.mp4", *options).stdout
     assert "mean score" in shown
     assert all(f"{float(row['score']):+.2f}" in shown for row in rows)

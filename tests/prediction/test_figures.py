@@ -117,7 +117,7 @@ def test_overlap_is_found() -> None:
     assert overlapping_texts(figure) == [("one", "two"), ("three", "outside")]
 
 
-@pytest.mark.parametrize("duration_s", [8.0, 16.0, 44.0, 61.0, 130.0, 600.0])
+@pytest.mark.parametrize("duration_s", [8.0, 44.0, 130.0, 600.0])
 def test_texts_of_a_timeline_never_overlap(duration_s: float) -> None:
     assert overlapping_texts(draw_timeline(make_timeline(duration_s))) == []
 

@@ -146,12 +146,32 @@ def test_journal_that_can_not_be_written_is_named(predictor: Predictor, folder: 
 def test_one_text_for_several_files_and_two_sources_of_words_are_refused(predictor: Predictor, folder: Path) -> None:
     with pytest.raises(ConfigError, match="one text can't be said in 3 files"):
         next(predict_files(predictor, list_media_files(folder), PredictionOptions(text="the end")))
-    with pytest.raises(ConfigError, match="words come from one source, found text and asr"):
-        PredictionOptions(text="the end", asr="model")
+    with pytest.raises(ConfigError, match="words come from one source, found text and transcript"):
+        PredictionOptions(text="the end", transcript=Path("talk.srt"))
     with pytest.raises(ConfigError, match="no hop longer than the window"):
         PredictionOptions(window_s=1.0, hop_s=2.0)
     with pytest.raises(ConfigError, match="a clip is corrupted by a recipe"):
         PredictionOptions(corruption="fog-1")
+
+
+def test_transcripts_of_a_folder_are_found_by_name(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "a.srt").write_text("00:00:00,000 --> 00:00:01,000\nthe end\n", encoding="utf-8")
+    (words / "c.txt").write_text("slow", encoding="utf-8")
+    options = PredictionOptions(window_s=1.0, hop_s=1.0, timeline_from_s=0.5, transcript=words)
+    journal = tmp_path / "journal.jsonl"
+    first, _, last = predict_files(predictor, list_media_files(folder), options, journal=journal)
+    assert first.timeline is not None
+    assert [word.text for word in first.timeline.windows[0].words] == ["the", "end"]
+    assert last.prediction is not None
+    assert last.prediction.text == "slow"
+    (words / "c.txt").write_text("wonderful", encoding="utf-8")
+    again = list(predict_files(predictor, list_media_files(folder), options, journal=journal))
+    assert [result.resumed for result in again] == [True, False, False]
+    (words / "a.txt").write_text("the end", encoding="utf-8")
+    result = next(predict_files(predictor, [folder / "a.mp4"], options))
+    assert result.error == "a file may have one transcript, a.mp4 has a.srt, a.txt; keep one"
 
 
 def test_folder_without_media_is_named(tmp_path: Path) -> None:

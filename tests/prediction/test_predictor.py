@@ -217,7 +217,11 @@ def test_fingerprint_changes_with_one_weight(run_folder: Path) -> None:
         ({}, InputError, "needs a file or a text, found neither"),
         ({"text": "  "}, InputError, "a text must hold a word"),
         ({"source": "no-such.mp4"}, MediaError, r"no-such\.mp4"),
-        ({"source": "a.mp4", "text": "the", "asr": "x"}, ConfigError, "one source, found text and asr"),
+        (
+            {"source": "a.mp4", "text": "the", "transcript": "x.srt"},
+            ConfigError,
+            "one source, found text and transcript",
+        ),
     ],
 )
 def test_unreadable_input_is_named(
