@@ -131,6 +131,11 @@ class MmslfConfig(PeerConfig):
         return self.role == "teacher"
 
     @property
+    def reads_prompts(self) -> bool:
+        """Whether the model reads hints about its rows."""
+        return self.is_teacher
+
+    @property
     def keep_rate(self) -> float:
         """Least share of its input that a row keeps in training."""
         return 1.0 if self.min_keep_rate is None else float(self.min_keep_rate)

@@ -172,6 +172,11 @@ class SentimentConfig(PreTrainedConfig):
         """Whether training reads the true severities."""
         return True
 
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether the model reads hints about its rows."""
+        return False
+
     def validate_modalities(self) -> None:
         """Checks the letters; called by the library at construction, assignment and saving, as all `validate_*`."""
         allowed = ("tav", "ta", "tv", "av", "t", "a", "v")

@@ -36,6 +36,9 @@ def evaluate(
     ),
     batch_size: int = typer.Option(32, "--batch-size", min=1, help="Rows per forward pass."),
     device: str | None = typer.Option(None, "--device", help="Torch device; left out: CUDA where there is one."),
+    prompts: Path | None = typer.Option(
+        None, "--prompts", help="Folder of prompt stores for MMSLF teachers; left out: the one that the run recorded."
+    ),
     out: Path | None = typer.Option(None, "--out", help="Folder for results.json and robustness.png."),
 ) -> None:
     """Evaluate trained models under named corruption protocols; write results.json and robustness.png."""
@@ -51,6 +54,7 @@ def evaluate(
         "out": out,
         "subset": subset,
         "corruption_seed": corruption_seed,
+        "prompts": prompts,
         "padded_lengths": None if padded_lengths is None else _read_lengths(padded_lengths),
     }
     if len(folders) == 1:

@@ -10,6 +10,7 @@ from rich.console import Console
 from modeling_hfr_ame.corruption import read_recipe
 from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.evaluation.evaluation_data import EvaluationData, load_evaluation_data, recorded_dataset_folder
+from modeling_hfr_ame.evaluation.evaluation_prompts import read_evaluation_prompts
 from modeling_hfr_ame.evaluation.figures import draw_robustness
 from modeling_hfr_ame.evaluation.markdown import write_markdown
 from modeling_hfr_ame.evaluation.metrics import require_scheme, scheme_of_label_range
@@ -36,6 +37,7 @@ def evaluate_runs(
     subset: str | None = None,
     corruption_seed: int = 0,
     padded_lengths: tuple[int, int, int] | None = None,
+    prompts: str | Path | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluates one model: a run, or several seeds of it.
@@ -52,6 +54,7 @@ def evaluate_runs(
         subset: `"all"` rows, or the `"complete"` ones that have all three modalities. None means all.
         corruption_seed: Seed of the corruption masks, the same for every training seed.
         padded_lengths: For published protocols, as in `evaluate_model`.
+        prompts: Folder of prompt stores, for models that read hints. None means the one that `run.json` records.
         console: Where progress and tables are printed. None means standard output.
 
     Returns:
@@ -81,6 +84,7 @@ def evaluate_runs(
         subset=subset,
         corruption_seed=corruption_seed,
         padded_lengths=padded_lengths,
+        prompts=prompts,
         console=console,
     )
 
@@ -97,6 +101,7 @@ def compare_runs(
     subset: str | None = None,
     corruption_seed: int = 0,
     padded_lengths: tuple[int, int, int] | None = None,
+    prompts: str | Path | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluates several models on the same rows and masks, and the first one against each other one.
@@ -113,6 +118,7 @@ def compare_runs(
         subset: As in `evaluate_runs`.
         corruption_seed: As in `evaluate_runs`.
         padded_lengths: As in `evaluate_runs`.
+        prompts: As in `evaluate_runs`.
         console: As in `evaluate_runs`.
 
     Returns:
@@ -143,6 +149,7 @@ def compare_runs(
         for run in of_model:
             console.print(f"Evaluating {name}, seed {run.seed}: {len(recipes)} recipes", highlight=False)
             model, processor = load_run(run)
+            hints = read_evaluation_prompts(model, processor, run, loaded, prompts)
             scheme = _scheme_of(model, run, loaded)
             schemes[scheme] = run
             results[name][run.seed] = evaluate_model(
@@ -158,6 +165,7 @@ def compare_runs(
                 scheme=scheme,
                 vocabulary=loaded.vocabulary,
                 padded_lengths=padded_lengths,
+                prompts=hints,
             )
             if measures_restoration(model):
                 restorations[name][run.seed] = evaluate_restoration(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from modeling_hfr_ame.configuration_sentiment import MODALITIES
 from modeling_hfr_ame.corruption import CorruptionRecipe, LiteratureRecipe, read_recipe
 from modeling_hfr_ame.data import SentimentCollator, SentimentDataset
+from modeling_hfr_ame.data.prompted_rows import Prompt, PromptCollator, PromptedRows
 from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.evaluation.metrics import (
     LABEL_RANGE_OF_SCHEME,
@@ -183,6 +184,7 @@ def evaluate_model(
     scheme: str = "mosi",
     vocabulary: Sequence[str] | None = None,
     padded_lengths: tuple[int, int, int] | None = None,
+    prompts: Mapping[str, Prompt] | None = None,
 ) -> dict[str, RecipeResult]:
     """Scores one model under several corruption recipes.
 
@@ -205,6 +207,7 @@ def evaluate_model(
         vocabulary: Words of the training split, for the text kind `asr`; None where no recipe needs it.
         padded_lengths: Padded lengths of text, audio and vision for recipes of published protocols, for example (50,
             375, 500). None means the longest row of each; a modality that the model doesn't use then counts 1.
+        prompts: Sample id to hint, for a model that reads hints. None: it reads none.
 
     Returns:
         Recipe name to result, in the order of `recipes`.
@@ -221,8 +224,11 @@ def evaluate_model(
     ids = _row_ids(rows)
     used = _config_value(model, "modality_names", MODALITIES)
     observed = row_modalities(rows) & np.array([modality in used for modality in MODALITIES])
-    collator = SentimentCollator(processor)
-    dataset, rows_of_dataset = None, np.empty(0, np.intp)
+    collator: Collator = SentimentCollator(processor)
+    if prompts is not None:
+        collator = PromptCollator(collator, processor.tokenizer.pad_token_id)
+    dataset: Any = None
+    rows_of_dataset = np.empty(0, np.intp)
     results: dict[str, RecipeResult] = {}
     for recipe in dict.fromkeys(canonical.values()):
         plan = read_recipe(recipe)
@@ -247,6 +253,7 @@ def evaluate_model(
                     modalities="".join(modality[0] for modality in used),
                     label_range=LABEL_RANGE_OF_SCHEME[scheme],
                 )
+                dataset = dataset if prompts is None else PromptedRows(dataset, prompts)
             # Recipes over the same rows share what was decoded and encoded.
             corrupted = dataset.with_corruption(plan)
             lengths = corrupted.padded_lengths

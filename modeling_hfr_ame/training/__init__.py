@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         SentimentTrainingArguments,
         parse_arguments,
     )
+    from modeling_hfr_ame.training.distillation import train_teacher_and_student
     from modeling_hfr_ame.training.run import RunSummary, main, run_all_seeds, run_training
     from modeling_hfr_ame.training.sampling import EpochIndexSampler
     from modeling_hfr_ame.training.trainer import SentimentTrainer
@@ -28,6 +29,7 @@ _MODULE_OF_NAME = {
     "parse_arguments": "arguments",
     "run_all_seeds": "run",
     "run_training": "run",
+    "train_teacher_and_student": "distillation",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "parse_arguments",
     "run_all_seeds",
     "run_training",
+    "train_teacher_and_student",
 ]
 
 

@@ -33,6 +33,8 @@ class ModelArguments:
         lowercase_text: Whether the tokenizer lower-cases. None: as it was made; that of `small` does.
         config_overrides: Fields of the model's configuration as `key=value`, the value in YAML. A key may reach into
             the text encoder's configuration: `text_config.hidden_dropout_prob=0`.
+        teacher: For MMSLF's student: its teacher's run folder, or the parent of `seed-*` runs, of which that with the
+            student's seed is taken.
     """
 
     model: str = field(default="hfr_ame", metadata={"help": "Name of a recipe."})
@@ -47,6 +49,9 @@ class ModelArguments:
     config_overrides: list[str] = field(
         default_factory=list, metadata={"help": "Model configuration fields as key=value, the value in YAML."}
     )
+    teacher: str | None = field(
+        default=None, metadata={"help": "Run folder of an MMSLF student's teacher, or the parent of its seed-* runs."}
+    )
 
 
 @dataclass
@@ -60,6 +65,15 @@ class DataArguments:
         max_text_length: Longest text in tokens.
         max_audio_length: Longest audio in frames.
         max_vision_length: Longest vision in frames.
+        prompts: Folder of prompt stores with hints about the rows, for MMSLF's teacher. None: none; a student then
+            takes that of its teacher.
+        prompt_store: Name of the store in that folder. None: the only one for the dataset.
+        min_prompt_coverage: Share of the rows of each split that must have a hint; the others get an empty one.
+        max_prompt_length: Longest hint in tokens.
+        prompt_cache: Folder in which a frozen encoder's states of hints are kept. None: `prompt_states` beside the
+            runs.
+        cache_text_states: Whether the states of a frozen text encoder are computed once, which needs training and
+            selection without corruption. Its dropout is then off in training.
     """
 
     dataset: str = field(default="synthetic_talkers", metadata={"help": "A stored dataset, or synthetic_talkers."})
@@ -68,6 +82,16 @@ class DataArguments:
     max_text_length: int = field(default=64, metadata={"help": "Longest text in tokens."})
     max_audio_length: int = field(default=512, metadata={"help": "Longest audio in frames."})
     max_vision_length: int = field(default=512, metadata={"help": "Longest vision in frames."})
+    prompts: str | None = field(default=None, metadata={"help": "Folder of prompt stores, for MMSLF."})
+    prompt_store: str | None = field(default=None, metadata={"help": "Name of the store; default: the fitting one."})
+    min_prompt_coverage: float = field(default=1.0, metadata={"help": "Share of each split that must have a hint."})
+    max_prompt_length: int = field(default=128, metadata={"help": "Longest hint in tokens."})
+    prompt_cache: str | None = field(
+        default=None, metadata={"help": "Folder for cached states of hints; default: prompt_states beside the runs."}
+    )
+    cache_text_states: bool = field(
+        default=False, metadata={"help": "Compute a frozen text encoder's states once; without corruption only."}
+    )
 
 
 @dataclass
@@ -185,7 +209,8 @@ def parse_arguments(
     Args:
         argv: Command line without the program's name; its first word may be a `.yaml` file whose values it overrides.
             None: `sys.argv[1:]`.
-        recipe_defaults: Model name → defaults that are weaker than YAML and command line.
+        recipe_defaults: Model name → defaults that are weaker than YAML and command line; `model/variant` → further
+            ones of one variant.
 
     Returns:
         Model, data and training arguments.
@@ -207,7 +232,9 @@ def parse_arguments(
     chosen, rest = parser.parse_known_args(words)
     if rest:
         raise ConfigError(f"every argument must be known, but found {' '.join(rest)}; see train.py --help")
-    parser.set_defaults(**dict((recipe_defaults or {}).get(chosen.model, {})) | from_file)
+    known_defaults = recipe_defaults or {}
+    of_recipe = [known_defaults.get(name, {}) for name in (chosen.model, f"{chosen.model}/{chosen.variant}")]
+    parser.set_defaults(**{**of_recipe[0], **of_recipe[1], **from_file})
     triple: ArgumentTriple = parser.parse_args_into_dataclasses(words, look_for_args_file=False)
     return triple
 

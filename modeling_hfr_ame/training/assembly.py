@@ -20,7 +20,8 @@ from modeling_hfr_ame.data import (
     training_vocabulary,
 )
 from modeling_hfr_ame.data.manifest import MANIFEST_NAME, sha256_file
-from modeling_hfr_ame.errors import DataError
+from modeling_hfr_ame.data.prompted_rows import PromptCollator, PromptedRows
+from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.evaluation.metrics import scheme_of_label_range
 from modeling_hfr_ame.evaluation.runner import MODALITIES, row_modalities, select_rows
 from modeling_hfr_ame.feature_extraction_hfr_ame_audio import HfrAmeAudioFeatureExtractor
@@ -39,8 +40,16 @@ from modeling_hfr_ame.training.companions import (
     CompanionRanking,
     companion_counts,
 )
-from modeling_hfr_ame.training.optimization import freeze_text_encoder
-from modeling_hfr_ame.training.recipes import ConfigInputs, find_recipe
+from modeling_hfr_ame.training.distillation import (
+    TeacherGuidance,
+    load_teacher,
+    require_fitting_teacher,
+    require_same_prompts,
+)
+from modeling_hfr_ame.training.frozen_states import CachedTextRows
+from modeling_hfr_ame.training.optimization import find_text_model, freeze_text_encoder
+from modeling_hfr_ame.training.prompts import encode_prompts, read_prompt_texts
+from modeling_hfr_ame.training.recipes import ConfigInputs, Variant, find_recipe
 from modeling_hfr_ame.training.selection import SELECTION_SEED, selection_dataset
 from modeling_hfr_ame.training.text_encoders import TextEncoderSource, load_text_encoder, warm_start_text_encoder
 
@@ -64,6 +73,8 @@ class RunParts:
         num_rows: Rows used per split.
         num_left_out: Rows per split without any modality that the model reads.
         callbacks: What the model needs during training beside the callbacks of every run.
+        guidance: Completes each training batch, as a teacher does. None: batches are complete.
+        record: What `run.json` says about prompts and teacher.
     """
 
     model: nn.Module
@@ -78,6 +89,8 @@ class RunParts:
     num_rows: dict[str, int]
     num_left_out: dict[str, int]
     callbacks: list[TrainerCallback] = field(default_factory=list)
+    guidance: TeacherGuidance | None = None
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def with_variant_defaults(
@@ -155,6 +168,8 @@ def assemble_run(
         ConfigError: If an argument doesn't fit the model or the encoder.
         DataError: If the dataset lacks a split, or no row has a modality that the model reads.
     """
+    variant = find_recipe(model_args.model).variant(str(model_args.variant))
+    _require_sources(variant, model_args, data_args)
     manifest = read_manifest(dataset_folder)
     modalities = data_args.modalities or "tav"
     rows, left_out = {}, {}
@@ -166,7 +181,7 @@ def assemble_run(
     processor.fit_scalers(stored_rows(rows["train"]))
 
     set_seed(training_args.seed)
-    model = _build_model(model_args, modalities, manifest, source, processor)
+    model = _build_model(model_args, data_args, training_args, manifest, source, processor)
     if training_args.freeze_text_encoder or training_args.freeze_text_layers:
         freeze_text_encoder(
             model, num_layers=None if training_args.freeze_text_encoder else training_args.freeze_text_layers
@@ -174,7 +189,7 @@ def assemble_run(
     name = str(manifest["dataset_name"])
     low, high = (float(value) for value in manifest["label_range"])
     shared: dict[str, Any] = {"dataset_name": name, "modalities": modalities, "label_range": (low, high)}
-    train = SentimentDataset(
+    train: Any = SentimentDataset(
         rows["train"],
         processor,
         split="train",
@@ -184,8 +199,11 @@ def assemble_run(
         vocabulary=training_vocabulary(rows["train"]),
         **shared,
     )
-    companions = find_recipe(model_args.model).variant(str(model_args.variant)).companions
-    validation = SentimentDataset(rows["validation"], processor, split="validation", seed=SELECTION_SEED, **shared)
+    validation: Any = SentimentDataset(rows["validation"], processor, split="validation", seed=SELECTION_SEED, **shared)
+    plain = train
+    if data_args.cache_text_states:
+        _require_constant_texts(model, data_args, training_args)
+        train, validation = CachedTextRows.encode(find_text_model(model), [train, validation])
     parts = RunParts(
         model=model,
         processor=processor,
@@ -199,9 +217,113 @@ def assemble_run(
         num_rows={split: len(table) for split, table in rows.items()},
         num_left_out=left_out,
     )
-    if companions is not None:
-        _add_companions(parts, train, training_args.seed, as_published=companions == "published")
+    if variant.companions is not None:
+        _add_companions(parts, plain, training_args.seed, as_published=variant.companions == "published")
+    if variant.reads_prompts:
+        _add_prompts(parts, rows, validation, data_args, training_args)
+    if variant.learns_from_teacher:
+        _add_teacher(parts, rows, model_args, data_args, training_args)
     return parts
+
+
+def _require_sources(variant: Variant, model_args: ModelArguments, data_args: DataArguments) -> None:
+    """Refuses a prompt store or a teacher that is missing, or that the variant doesn't read."""
+    needs_prompts, needs_teacher = variant.reads_prompts, variant.learns_from_teacher
+    if needs_prompts and not data_args.prompts:
+        raise ConfigError(
+            f"variant {model_args.variant!r} reads hints out of a prompt store, but prompts is not set; make one with "
+            "`hfr-ame prompts` and pass --prompts FOLDER"
+        )
+    if needs_teacher and not model_args.teacher:
+        raise ConfigError(
+            f"variant {model_args.variant!r} learns from a teacher, but teacher is not set; pass --teacher RUN, or "
+            "train variant student_alone"
+        )
+    unread = [
+        name
+        for name, given, read in (
+            ("prompts", data_args.prompts, needs_prompts or needs_teacher),
+            ("teacher", model_args.teacher, needs_teacher),
+        )
+        if given and not read
+    ]
+    if unread:
+        raise ConfigError(
+            f"variant {model_args.variant!r} of {model_args.model} doesn't read {' or '.join(unread)}; leave it out"
+        )
+
+
+def _require_constant_texts(model: Any, data_args: DataArguments, training_args: SentimentTrainingArguments) -> None:
+    """Refuses to cache states of texts, or of an encoder, that change."""
+    changing = [
+        words
+        for words, changes in (
+            ("a text encoder that is trained", not training_args.freeze_text_encoder),
+            (f"train_corruption {data_args.train_corruption}", data_args.train_corruption != "clean"),
+            ("selection_drop_rates above 0", any(training_args.selection_drop_rates or ())),
+            ("a model that is trained on a clean twin", bool(getattr(model.config, "needs_clean_twin", False))),
+        )
+        if changes
+    ]
+    if changing:
+        raise ConfigError(
+            f"cache_text_states needs the same text states in every epoch, but found {', '.join(changing)}; pass "
+            "--freeze_text_encoder, --train_corruption clean and --selection_drop_rates 0, or leave it out"
+        )
+
+
+def _cache_folder(data_args: DataArguments, training_args: SentimentTrainingArguments) -> Path:
+    if data_args.prompt_cache is not None:
+        return Path(data_args.prompt_cache)
+    # The run's own folder holds nothing that isn't saved with the model.
+    return Path(str(training_args.output_dir)).parent / "prompt_states"
+
+
+def _add_prompts(
+    parts: RunParts,
+    rows: dict[str, Any],
+    validation: Any,
+    data_args: DataArguments,
+    training_args: SentimentTrainingArguments,
+) -> None:
+    model: Any = parts.model
+    texts = read_prompt_texts(data_args, rows, parts.dataset_name, ("train", "validation"))
+    encoder = model.prompts.text_model
+    if encoder is None and training_args.freeze_text_encoder:
+        encoder = model.text_model
+    tokenizer, limit = parts.processor.tokenizer, model.config.max_prompt_length
+    with training_args.main_process_first(desc="encoding prompts"):
+        prompts = encode_prompts(texts, tokenizer, limit, encoder, _cache_folder(data_args, training_args))
+    parts.train = PromptedRows(parts.train, prompts)
+    parts.selection = selection_dataset(PromptedRows(validation, prompts), training_args.selection_drop_rates or (0.0,))
+    parts.collator = PromptCollator(parts.collator, tokenizer.pad_token_id)
+    parts.record["prompts"] = texts.record
+
+
+def _add_teacher(
+    parts: RunParts,
+    rows: dict[str, Any],
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: SentimentTrainingArguments,
+) -> None:
+    student: Any = parts.model
+    guidance = load_teacher(
+        str(model_args.teacher), training_args.seed, parts.manifest_sha256, student.config.distill_map
+    )
+    tokenizer = parts.processor.tokenizer
+    require_fitting_teacher(guidance, student, tokenizer, shares_text_states=data_args.cache_text_states)
+    data_args = guidance.with_recorded_prompts(data_args)
+    texts = read_prompt_texts(data_args, rows, parts.dataset_name, ("train",))
+    require_same_prompts(guidance, texts)
+    limit = guidance.model.config.max_prompt_length
+    with training_args.main_process_first(desc="encoding prompts"):
+        folder = _cache_folder(data_args, training_args)
+        prompts = encode_prompts(texts, tokenizer, limit, guidance.prompt_encoder, folder)
+    parts.train = PromptedRows(parts.train, prompts)
+    parts.collator = PromptCollator(parts.collator, tokenizer.pad_token_id)
+    parts.guidance = guidance
+    parts.record["teacher"] = guidance.record
 
 
 def _add_companions(parts: RunParts, rows: SentimentDataset, seed: int, *, as_published: bool) -> None:
@@ -250,7 +372,8 @@ def _encoder_limit(source: TextEncoderSource) -> int:
 
 def _build_model(
     model_args: ModelArguments,
-    modalities: str,
+    data_args: DataArguments,
+    training_args: SentimentTrainingArguments,
     manifest: dict[str, Any],
     source: TextEncoderSource,
     processor: HfrAmeProcessor,
@@ -264,8 +387,16 @@ def _build_model(
         metric_scheme=scheme_of_label_range((low, high)),
         unk_token_id=source.tokenizer.unk_token_id,
         overrides=parse_overrides(model_args.config_overrides),
-        max_lengths={name: getattr(processor, f"max_{name}_length") for name in MODALITIES},
+        max_lengths={
+            **{name: getattr(processor, f"max_{name}_length") for name in MODALITIES},
+            "prompt": min(data_args.max_prompt_length, _encoder_limit(source)),
+        },
+        # A frozen copy is worth its memory only where there is something pretrained in it that training would change.
+        prompt_encoder="shared" if source.weights is None or training_args.freeze_text_encoder else "own",
     )
-    model = recipe.model_class(recipe.config_of(inputs, model_args.variant or recipe.default_variant, modalities))
+    variant_name, modalities = model_args.variant or recipe.default_variant, data_args.modalities or "tav"
+    model: Any = recipe.model_class(recipe.config_of(inputs, variant_name, modalities))
     warm_start_text_encoder(model, source)
+    if hasattr(model, "copy_text_encoder_to_prompts"):
+        model.copy_text_encoder_to_prompts()
     return model

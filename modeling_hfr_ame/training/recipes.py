@@ -18,6 +18,7 @@ from modeling_hfr_ame.configuration_dashfusion import DashFusionConfig
 from modeling_hfr_ame.configuration_hfr_ame import HfrAmeConfig
 from modeling_hfr_ame.configuration_hme import HmeConfig
 from modeling_hfr_ame.configuration_lnln import LnlnConfig
+from modeling_hfr_ame.configuration_mmslf import MmslfConfig
 from modeling_hfr_ame.configuration_sentiment import SentimentConfig
 from modeling_hfr_ame.errors import ConfigError
 from modeling_hfr_ame.modeling_cyin import CyinForSentiment
@@ -25,6 +26,7 @@ from modeling_hfr_ame.modeling_dashfusion import DashFusionForSentiment
 from modeling_hfr_ame.modeling_hfr_ame import HfrAmeForSentiment
 from modeling_hfr_ame.modeling_hme import HmeForSentiment
 from modeling_hfr_ame.modeling_lnln import LnlnForSentiment
+from modeling_hfr_ame.modeling_mmslf import MmslfForSentiment
 
 ROBUST_DROP_RATES = (0.0, 0.3, 0.5, 0.7)
 _TEXT_PREFIX = "text_config."
@@ -42,6 +44,7 @@ class ConfigInputs:
         unk_token_id: The tokenizer's unknown token; None if it has none.
         max_lengths: Longest text (tokens), audio and vision (frames) that the processor lets through.
         overrides: Fields set by the user; keys that start with `text_config.` are applied to the text encoder.
+        prompt_encoder: What encodes prompts in a model that reads them, as `MmslfConfig.prompt_encoder`.
     """
 
     text_config: Any
@@ -51,6 +54,7 @@ class ConfigInputs:
     unk_token_id: int | None
     overrides: Mapping[str, Any]
     max_lengths: Mapping[str, int] = field(default_factory=dict)
+    prompt_encoder: str = "own"
 
     def fresh_text_config(self) -> Any:
         """Copies the text configuration and applies the overrides that are meant for it.
@@ -87,6 +91,9 @@ class Variant:
         matches: Name of the variant whose number of trainable parameters this one is widened to. None: as it is.
         companions: Whether rows come with companions out of the training split: `drawn`, or `published`, drawn from
             lists that hold what DashFusion's released code writes into them. None: without.
+        reads_prompts: Whether the model reads hints out of a prompt store.
+        learns_from_teacher: Whether a finished teacher's run is needed.
+        training_defaults: Training arguments that differ from the recipe's own defaults.
     """
 
     train_corruption: str = "mix"
@@ -95,6 +102,9 @@ class Variant:
     config: Mapping[str, Any] = field(default_factory=dict)
     matches: str | None = None
     companions: Literal["drawn", "published"] | None = None
+    reads_prompts: bool = False
+    learns_from_teacher: bool = False
+    training_defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,6 +200,8 @@ def _config_builder(
         if takes_lengths:
             lengths = {f"max_{name}_length": length for name, length in inputs.max_lengths.items()}
             values |= {name: length for name, length in lengths.items() if hasattr(config_class, name)}
+        if hasattr(config_class, "prompt_encoder"):
+            values["prompt_encoder"] = inputs.prompt_encoder
         return config_class(**(values | dict(variant_fields) | inputs.model_overrides()))
 
     return build
@@ -203,6 +215,27 @@ def _peer_variants(train_corruption: str) -> Mapping[str, Variant]:
             for name in ("repaired", "reference")
         }
     )
+
+
+def _mmslf_variants(behaviour: str) -> dict[str, Variant]:
+    """A teacher, its student, and a student that learns from labels alone; of the released behaviour the first two."""
+    shared: dict[str, Any] = {"train_corruption": "clean", "selection_drop_rates": (0.0,)}
+    fields = {"variant": behaviour}
+    prefix = "" if behaviour == "repaired" else f"{behaviour}_"
+    variants = {
+        f"{prefix}student": Variant(**shared, config=fields | {"role": "student"}, learns_from_teacher=True),
+        f"{prefix}teacher": Variant(
+            **shared,
+            config=fields | {"role": "teacher"},
+            reads_prompts=True,
+            training_defaults=MappingProxyType(
+                {"num_train_epochs": 100.0, "learning_rate": 2e-4, "text_learning_rate": 2e-4}
+            ),
+        ),
+    }
+    if behaviour == "repaired":
+        variants["student_alone"] = Variant(**shared, config=fields | {"role": "student"})
+    return variants
 
 
 def _widened_fusion(config: HfrAmeConfig, width: int) -> HfrAmeConfig:
@@ -342,8 +375,37 @@ RECIPES: Mapping[str, ModelRecipe] = MappingProxyType(
                 }
             ),
         ),
+        # Published for CH-SIMS: AdamW with one rate and one decay for everything, batches of 64, warm-up over the first
+        # tenth, then a cosine, no clipping, and the epoch with the least validation error; the teacher 100 epochs at
+        # 2e-4 with a trained text encoder, the student 200 at 1e-4 with a frozen one and a single aligner layer. Ours:
+        # the schedule moves by step, not by epoch (whose first has rate 0), biases, norms and positions don't decay,
+        # and the first epochs can be selected, too.
+        "mmslf": ModelRecipe(
+            build_config=_config_builder(MmslfConfig, takes_lengths=True),
+            model_class=MmslfForSentiment,
+            variants=MappingProxyType(_mmslf_variants("repaired") | _mmslf_variants("reference")),
+            training_defaults=MappingProxyType(
+                {
+                    "num_train_epochs": 200.0,
+                    "learning_rate": 1e-4,
+                    "text_learning_rate": 1e-4,
+                    "weight_decay": 1e-4,
+                    "max_grad_norm": 0.0,
+                    "global_batch_size": 64,
+                    "early_stopping_patience": None,
+                }
+            ),
+        ),
     }
 )
+
+
+def training_defaults() -> dict[str, Mapping[str, Any]]:
+    """Defaults of every recipe by its name, and of its variants by `name/variant`."""
+    defaults = {name: recipe.training_defaults for name, recipe in RECIPES.items()}
+    for name, recipe in RECIPES.items():
+        defaults |= {f"{name}/{key}": variant.training_defaults for key, variant in recipe.variants.items()}
+    return defaults
 
 
 def find_recipe(name: str) -> ModelRecipe:

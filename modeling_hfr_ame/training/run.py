@@ -23,7 +23,7 @@ from modeling_hfr_ame.training.arguments import (
 from modeling_hfr_ame.training.assembly import RunParts, assemble_run, provide_dataset, with_variant_defaults
 from modeling_hfr_ame.training.callbacks import JsonLinesLog
 from modeling_hfr_ame.training.optimization import parameter_counts
-from modeling_hfr_ame.training.recipes import RECIPES
+from modeling_hfr_ame.training.recipes import training_defaults
 from modeling_hfr_ame.training.run_record import (
     ARGUMENTS_FILE,
     LOG_FILE,
@@ -109,6 +109,8 @@ def run_training(
     arguments = recorded_arguments(model_args, data_args, training_args)
     if adaptation is not None:
         arguments["adapter"] = adaptation.describe()
+        if data_args.cache_text_states:
+            raise ConfigError("cache_text_states needs a frozen text encoder, but an adapter changes it; leave it out")
 
     finished = None if training_args.overwrite else read_json(folder / RUN_FILE)
     begun = None if training_args.overwrite else read_json(folder / ARGUMENTS_FILE)
@@ -167,6 +169,7 @@ def _train(
         processing_class=parts.processor,
         compute_metrics=selection_metrics(parts.scheme, args.selection_drop_rates or (0.0,)),
         callbacks=callbacks,
+        guidance=parts.guidance,
     )
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -199,6 +202,7 @@ def _finish_folder(
         "dataset_folder": str(parts.dataset_folder.resolve()),
         "dataset_name": parts.dataset_name,
         "manifest_sha256": parts.manifest_sha256,
+        **parts.record,
         "num_rows": parts.num_rows,
         "num_rows_left_out": parts.num_left_out,
         "num_parameters": num_parameters,
@@ -254,5 +258,4 @@ def main(argv: Sequence[str] | None = None, adaptation: Adaptation | None = None
     Returns:
         One summary per seed.
     """
-    recipe_defaults = {name: recipe.training_defaults for name, recipe in RECIPES.items()}
-    return run_all_seeds(parse_arguments(argv, recipe_defaults=recipe_defaults), adaptation)
+    return run_all_seeds(parse_arguments(argv, recipe_defaults=training_defaults()), adaptation)

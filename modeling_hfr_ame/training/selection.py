@@ -12,17 +12,16 @@ from torch.utils.data import ConcatDataset
 from transformers import EvalPrediction
 
 from modeling_hfr_ame.corruption import CorruptionRecipe
-from modeling_hfr_ame.data import SentimentDataset
 from modeling_hfr_ame.evaluation import compute_metrics_for_trainer
 
 SELECTION_SEED = 0
 
 
-def selection_dataset(clean: SentimentDataset, drop_rates: Sequence[float]) -> ConcatDataset[dict[str, Any]]:
+def selection_dataset(clean: Any, drop_rates: Sequence[float]) -> ConcatDataset[dict[str, Any]]:
     """Puts one corrupted copy of a dataset per drop rate behind another.
 
     Args:
-        clean: The validation split with the seed `SELECTION_SEED`.
+        clean: The validation split with the seed `SELECTION_SEED`; a `SentimentDataset`, or what stands for one.
         drop_rates: Rates in [0, 1], at least one.
 
     Returns:

@@ -9,6 +9,7 @@
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ class SentimentTrainer(Trainer):
         args: Training arguments.
         data_collator: Turns a list of samples into a batch; may emit `sample_ids`.
         train_dataset: Accepts `(epoch, index)` pairs; None for evaluation only.
+        guidance: Completes each training batch, as a teacher does. None: batches are complete.
         **kwargs: As for `transformers.Trainer`.
 
     Raises:
@@ -68,6 +70,7 @@ class SentimentTrainer(Trainer):
         args: SentimentTrainingArguments,
         data_collator: Any,
         train_dataset: Dataset[Any] | None = None,
+        guidance: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -78,6 +81,7 @@ class SentimentTrainer(Trainer):
         # A PEFT model hides the signature of the model in it.
         innermost = model.get_base_model() if isinstance(model, PeftModel) else model
         self._gives_losses = "output_losses" in inspect.signature(innermost.forward).parameters
+        self._guidance = guidance
         self._loss_sums: dict[str, torch.Tensor] = {}
         self._num_loss_batches = 0
         self.train_sampler: EpochIndexSampler | None = None
@@ -177,6 +181,8 @@ class SentimentTrainer(Trainer):
         Returns:
             The loss (), or the loss and the model's outputs.
         """
+        if model.training and self._guidance is not None:
+            inputs = self._guidance(inputs)
         if model.training and self._gives_losses:
             inputs = {**inputs, "output_losses": True}
         outputs = model(**inputs)
