@@ -12,7 +12,7 @@ import typer
 from ..errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from ..prediction import FilePrediction, Prediction, PredictionOptions, Predictor
+    from ..prediction import Clip, FilePrediction, Prediction, PredictionOptions, Predictor
 
 EXIT_CODE_SOME_FAILED = 3
 DOCUMENT_FORMAT = "hfr-ame-predictions/1"
@@ -27,6 +27,9 @@ def predict(
     text: str | None = typer.Option(None, "--text", help="What is said, without times."),
     transcript: Path | None = typer.Option(
         None, "--transcript", help="What is said: .srt, .vtt, .json or .txt; of a folder: a folder of such files."
+    ),
+    asr: str | None = typer.Option(
+        None, "--asr", help="Speech recognition model (folder or Hub id) that hears the words."
     ),
     window: float = typer.Option(8.0, "--window", help="Length of a timeline's windows in seconds."),
     hop: float = typer.Option(2.0, "--hop", help="Distance of two windows in seconds."),
@@ -65,6 +68,7 @@ def predict(
         seed=seed,
         text=text,
         transcript=transcript,
+        asr=asr,
     )
     if restoration is not None and corruption is None:
         raise ConfigError(
@@ -75,14 +79,11 @@ def predict(
         raise ConfigError("standard output takes one of JSON and CSV, found both as -; write one into a file")
     paths, is_batch, folder = _list_paths(sources or [])
     predictor = _load(model, device, max_duration)
-    if not paths:
-        _predict_text(predictor, options, _Outputs(json_path, csv_path, plot, restoration), model)
-        return
     outputs = _Outputs(json_path, csv_path, plot, restoration)
     if is_batch:
         results = _predict_batch(predictor, paths, options, outputs, journal or _default_journal(folder))
     else:
-        results = [_predict_one(predictor, paths[0], options, outputs)]
+        results = [_predict_one(predictor, paths[0] if paths else None, options, outputs)]
     outputs.write_tables(results, model, options)
     if any(result.error is not None for result in results):
         raise typer.Exit(EXIT_CODE_SOME_FAILED)
@@ -153,25 +154,16 @@ def _load(model: str, device: str | None, max_duration: float | None) -> "Predic
     return Predictor.from_pretrained(model, device=device, limits=limits)
 
 
-def _predict_text(predictor: "Predictor", options: "PredictionOptions", outputs: _Outputs, model: str) -> None:
-    from ..prediction import FilePrediction
-
-    clip = predictor.read(text=options.text)
-    prediction = predictor.predict(clip, corruption=options.corruption, seed=options.seed)
-    result = FilePrediction(Path(clip.name), clip.sha256, None, clip.states, clip.notes, prediction)
-    _show(result, outputs)
-    _draw(predictor, result, options, outputs, clip)
-    outputs.write_tables([result], model, options)
-
-
 def _predict_one(
-    predictor: "Predictor", path: Path, options: "PredictionOptions", outputs: _Outputs
+    predictor: "Predictor", path: Path | None, options: "PredictionOptions", outputs: _Outputs
 ) -> "FilePrediction":
-    from ..prediction import predict_file
+    """Predicts a file, or a text alone."""
+    from ..prediction.files import predict_clip, read_file
 
-    result = predict_file(predictor, path, options)
+    clip = predictor.read(text=options.text) if path is None else read_file(predictor, path, options)
+    result = predict_clip(predictor, clip, path or clip.name, options)
     _show(result, outputs)
-    _draw(predictor, result, options, outputs, None)
+    _draw(predictor, clip, result, options, outputs)
     return result
 
 
@@ -205,28 +197,25 @@ def _sentence(result: "FilePrediction") -> str:
 
 
 def _draw(
-    predictor: "Predictor", result: "FilePrediction", options: "PredictionOptions", outputs: _Outputs, clip: Any
+    predictor: "Predictor", clip: "Clip", result: "FilePrediction", options: "PredictionOptions", outputs: _Outputs
 ) -> None:
-    from ..prediction import draw_restoration, draw_severity, draw_timeline, save_figure
-    from ..prediction.files import transcript_of
+    from ..prediction import draw_restoration, save_figure
 
     if outputs.plot is not None:
-        if result.timeline is not None:
-            figure = draw_timeline(result.timeline)
-        else:
-            assert result.prediction is not None
-            figure = draw_severity(result.prediction, title=result.path.name)
-        save_figure(figure, outputs.plot)
+        save_figure(_figure(result), outputs.plot)
     if outputs.restoration is not None:
         assert options.corruption is not None
-        if clip is None:
-            words: dict[str, Any] = {
-                "text": options.text,
-                "transcript": transcript_of(result.path, options),
-            }
-            clip = predictor.read(result.path, **words, max_thumbnails=0)
         view = predictor.restore(clip, options.corruption, seed=options.seed)
         save_figure(draw_restoration(view), outputs.restoration)
+
+
+def _figure(result: "FilePrediction") -> Any:
+    from ..prediction import draw_severity, draw_timeline
+
+    if result.timeline is not None:
+        return draw_timeline(result.timeline)
+    assert result.prediction is not None
+    return draw_severity(result.prediction, title=result.path.name)
 
 
 def _predict_batch(
@@ -236,7 +225,7 @@ def _predict_batch(
     outputs: _Outputs,
     journal: Path | None,
 ) -> list["FilePrediction"]:
-    from ..prediction import draw_severity, draw_timeline, predict_files, save_figure
+    from ..prediction import predict_files, save_figure
     from ..prediction.predictor import DEFAULT_NUM_THUMBNAILS
 
     if outputs.restoration is not None:
@@ -254,12 +243,7 @@ def _predict_batch(
     with _progress(len(paths)) as advance:
         for result in results:
             if result.path in figures and not result.resumed and result.error is None:
-                if result.timeline is not None:
-                    figure = draw_timeline(result.timeline)
-                else:
-                    assert result.prediction is not None
-                    figure = draw_severity(result.prediction, title=result.path.name)
-                save_figure(figure, figures[result.path])
+                save_figure(_figure(result), figures[result.path])
             done.append(result)
             advance(result)
     if not outputs.is_quiet:

@@ -9,6 +9,7 @@ from modeling_hfr_ame.media.decode import (
     decode_video_frames,
 )
 from modeling_hfr_ame.media.limits import MediaLimits
+from modeling_hfr_ame.media.speech_recognition import SpeechRecogniser
 from modeling_hfr_ame.media.transcripts import TRANSCRIPT_SUFFIXES, TimedWord, read_transcript
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MediaAudio",
     "MediaLimits",
     "MediaVideo",
+    "SpeechRecogniser",
     "TimedWord",
     "decode_audio",
     "decode_media",

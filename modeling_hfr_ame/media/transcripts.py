@@ -121,6 +121,26 @@ def _read_cues(text: str, name: str) -> list[TimedWord]:
     return words
 
 
+def share_span(text: str, start_s: float, end_s: float) -> list[TimedWord]:
+    """Shares a span among the words of a text by their number of letters.
+
+    Args:
+        text: The text.
+        start_s: Start of the span in seconds.
+        end_s: Its end.
+
+    Returns:
+        The words, without what isn't said.
+    """
+    words = _NOT_SAID.sub(" ", text).split()
+    total, at_s, timed = sum(map(len, words)), start_s, []
+    for word in words:
+        length_s = max(end_s - start_s, 0.0) * len(word) / total
+        timed.append(TimedWord(word, at_s, at_s + length_s))
+        at_s += length_s
+    return timed
+
+
 def _cue_words(text: str, start_s: float, end_s: float) -> Iterable[TimedWord]:
     """Shares the span of a cue, or of each stretch between its inner stamps, among the words in it."""
     stamps = list(_INNER_STAMP.finditer(text))
@@ -129,13 +149,7 @@ def _cue_words(text: str, start_s: float, end_s: float) -> Iterable[TimedWord]:
     stops = [*(stamp.start() for stamp in stamps), len(text)]
     for index, (first, last) in enumerate(zip(bounds, stops, strict=True)):
         until_s = starts[index + 1] if index + 1 < len(starts) else end_s
-        words = html.unescape(_NOT_SAID.sub(" ", _TAG.sub("", text[first:last]))).split()
-        total = sum(map(len, words))
-        at_s = starts[index]
-        for word in words:
-            length_s = max(until_s - starts[index], 0.0) * len(word) / total
-            yield TimedWord(word, at_s, at_s + length_s)
-            at_s += length_s
+        yield from share_span(html.unescape(_TAG.sub("", text[first:last])), starts[index], until_s)
 
 
 def _seconds(groups: tuple[str | None, ...]) -> float:
@@ -182,7 +196,7 @@ def _json_words(entry: Mapping[str, Any]) -> Iterable[TimedWord]:
         return [TimedWord(word, confidence=confidence) for word in text.split()]
     if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s <= end_s):
         raise ValueError(f"the times {start_s} and {end_s}")
-    return [replace(word, confidence=confidence) for word in _cue_words(html.escape(text), start_s, end_s)]
+    return [replace(word, confidence=confidence) for word in share_span(text, start_s, end_s)]
 
 
 _READERS = {".srt": _read_cues, ".vtt": _read_cues, ".json": _read_json, ".txt": _read_plain}

@@ -33,7 +33,7 @@ class Clip:
         sha256: Hash of the file's bytes, of the text for a text alone. Names the clip in corruption draws.
         duration_s: Length in seconds; None for a text alone.
         words: The words; None = text is absent.
-        text_source: `text` or `transcript`; None = text is absent.
+        text_source: `text`, `transcript` or `asr`; None = text is absent.
         audio: (n, Da) raw frames, as training gets them; None = absent.
         vision: (n, Dv) raw frames; None = absent.
         audio_rate_hz: Audio frames per second.

@@ -7,7 +7,14 @@ from typing import Any
 
 from modeling_hfr_ame.data.clip_features import ClipFeatures, ClipFeatureSpec, extract_clip
 from modeling_hfr_ame.errors import InputError, MediaError
-from modeling_hfr_ame.media import MediaLimits, TimedWord, decode_video_frames, read_transcript
+from modeling_hfr_ame.media import (
+    MediaLimits,
+    SpeechRecogniser,
+    TimedWord,
+    decode_audio,
+    decode_video_frames,
+    read_transcript,
+)
 from modeling_hfr_ame.prediction.clip import Clip, Thumbnail, words_of
 
 _THUMBNAIL_WIDTH = 160
@@ -27,6 +34,7 @@ def read_clip(
     cache_dir: Path | None,
     text: str | None,
     transcript: str | Path | Sequence[TimedWord] | None,
+    recogniser: SpeechRecogniser | None,
     max_thumbnails: int,
 ) -> Clip:
     """Reads a recording; see `Predictor.read`.
@@ -44,12 +52,16 @@ def read_clip(
         raise MediaError(str(result.failure))
     duration_s = _duration_s(features, spec)
     words, source = _read_words(text, transcript)
+    notes = []
+    if recogniser is not None and "text" in modalities and features.audio is not None:
+        words = _hear(path, recogniser, limits)
+        source = None if words is None else "asr"
+        notes.append(_note_on_hearing(words, recogniser))
     states = {
         "text": "absent" if words is None else "features",
         "audio": features.audio_state,
         "vision": features.vision_state,
     }
-    notes = []
     if result.num_pictures and result.num_faceless == result.num_pictures:
         states["vision"] = "no_face"
         notes.append("No face was found in any picture, so the model sees nothing of the video.")
@@ -98,6 +110,21 @@ def feature_spec(processor: Any, modalities: Collection[str], limits: MediaLimit
         audio_frame_rate_hz=float(processor.feature_extractor.frame_rate_hz),
         video_frame_rate_hz=float(processor.vision_feature_extractor.frame_rate_hz),
         limits=limits,
+    )
+
+
+def _hear(path: Path, recogniser: SpeechRecogniser, limits: MediaLimits) -> tuple[TimedWord, ...] | None:
+    audio = decode_audio(path, recogniser.sampling_rate, limits=limits)
+    return None if audio is None else recogniser.words(audio.waveform, audio.sampling_rate) or None
+
+
+def _note_on_hearing(words: tuple[TimedWord, ...] | None, recogniser: SpeechRecogniser) -> str:
+    if words is None:
+        return f"{recogniser.name} heard no word, so text is absent."
+    known = [word.confidence for word in words if word.confidence is not None]
+    confidence = f" with a mean confidence of {sum(known) / len(known):.2f}" if known else ""
+    return (
+        f"The words were heard by {recogniser.name}{confidence}: a source of corruption that no estimate here knows of."
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from modeling_hfr_ame.data.manifest import sha256_file
 from modeling_hfr_ame.errors import ConfigError, DataError, HfrAmeError, MediaError
 from modeling_hfr_ame.media import TRANSCRIPT_SUFFIXES
+from modeling_hfr_ame.prediction.clip import Clip
 from modeling_hfr_ame.prediction.encoded_clip import read_recipe_or_clean
 from modeling_hfr_ame.prediction.predictor import DEFAULT_HOP_S, DEFAULT_NUM_THUMBNAILS, DEFAULT_WINDOW_S, Predictor
 from modeling_hfr_ame.prediction.results import FilePrediction
@@ -42,6 +43,7 @@ class PredictionOptions:
         seed: Seed of its draws.
         text: What is said, without times; for a single file.
         transcript: A transcript of a single file, or a folder with one per file, named as the file is.
+        asr: A speech recognition model, by folder or Hub id; beside a folder of transcripts for the files without one.
         batch_size: Windows per forward pass.
 
     Raises:
@@ -55,13 +57,16 @@ class PredictionOptions:
     seed: int = 0
     text: str | None = None
     transcript: Path | None = None
+    asr: str | None = None
     batch_size: int = 16
 
     def __post_init__(self) -> None:
         window_spans(1.0, self.window_s, self.hop_s)
         read_recipe_or_clean(self.corruption)
-        if self.text is not None and self.transcript is not None:
-            raise ConfigError("words come from one source, found text and transcript; pass one of them")
+        named = [name for name in ("text", "transcript", "asr") if getattr(self, name) is not None]
+        is_completed = named == ["transcript", "asr"] and self.transcript is not None and Path(self.transcript).is_dir()
+        if len(named) > 1 and not is_completed:
+            raise ConfigError(f"words come from one source, found {' and '.join(named)}; pass one of them")
 
 
 def list_media_files(folder: str | Path) -> list[Path]:
@@ -117,16 +122,37 @@ def predict_file(
     Raises:
         HfrAmeError: The file, its transcript or the options can't be used.
     """
-    options, path = options or PredictionOptions(), Path(path)
-    transcript = transcript_of(path, options)
-    clip = predictor.read(path, text=options.text, transcript=transcript, max_thumbnails=max_thumbnails)
+    options = options or PredictionOptions()
+    return predict_clip(predictor, read_file(predictor, path, options, max_thumbnails=max_thumbnails), path, options)
+
+
+def read_file(
+    predictor: Predictor,
+    path: str | Path,
+    options: PredictionOptions,
+    *,
+    max_thumbnails: int = DEFAULT_NUM_THUMBNAILS,
+) -> Clip:
+    """Reads a file with its words, the first half of `predict_file`."""
+    transcript = transcript_of(Path(path), options)
+    return predictor.read(
+        path,
+        text=options.text,
+        transcript=transcript,
+        asr=options.asr if transcript is None else None,
+        max_thumbnails=max_thumbnails,
+    )
+
+
+def predict_clip(predictor: Predictor, clip: Clip, path: str | Path, options: PredictionOptions) -> FilePrediction:
+    """Predicts what `read_file` read, the second half of `predict_file`."""
     damage: dict[str, Any] = {"corruption": options.corruption, "seed": options.seed}
     timeline = None
     if clip.duration_s is not None and clip.duration_s >= options.timeline_from_s:
         lengths: dict[str, Any] = {"window_s": options.window_s, "hop_s": options.hop_s}
         timeline = predictor.timeline(clip, **lengths, **damage, batch_size=options.batch_size)
     return FilePrediction(
-        path=path,
+        path=Path(path),
         sha256=clip.sha256,
         duration_s=clip.duration_s,
         states=clip.states,

@@ -22,7 +22,7 @@ import torch
 import modeling_hfr_ame  # noqa: F401  registers the models with the Auto classes
 from modeling_hfr_ame.corruption import CorruptionRecipe
 from modeling_hfr_ame.errors import ConfigError, DataError, HfrAmeError, InputError
-from modeling_hfr_ame.media import MediaLimits, TimedWord
+from modeling_hfr_ame.media import MediaLimits, SpeechRecogniser, TimedWord
 from modeling_hfr_ame.prediction.clip import Clip, clip_of_text
 from modeling_hfr_ame.prediction.clip_reading import read_clip
 from modeling_hfr_ame.prediction.encoded_clip import CLEAN, EncodedClip, read_recipe_or_clean
@@ -69,6 +69,7 @@ class Predictor:
         self.cache_dir = cache_dir
         self.modalities: tuple[str, ...] = tuple(model.config.modality_names)
         self._vocabulary = vocabulary
+        self._recognisers: dict[str, SpeechRecogniser] = {}
 
     @classmethod
     def from_pretrained(
@@ -155,6 +156,7 @@ class Predictor:
         *,
         text: str | None = None,
         transcript: str | Path | Sequence[TimedWord] | None = None,
+        asr: str | Path | SpeechRecogniser | None = None,
         max_thumbnails: int = DEFAULT_NUM_THUMBNAILS,
     ) -> Clip:
         """Reads a recording, a text, or both.
@@ -164,6 +166,7 @@ class Predictor:
             text: What is said, without times.
             transcript: What is said: words with times, or a file with them (`.srt`, `.vtt`, `.json`) or without
                 (`.txt`).
+            asr: A speech recognition model that hears what is said: a folder, a Hub id, or one that is loaded.
             max_thumbnails: Pictures to keep; 0 = none.
 
         Raises:
@@ -171,8 +174,11 @@ class Predictor:
             InputError: Neither file nor text is given, or the text holds no word.
             MediaError: The file can't be decoded or is refused.
         """
-        if text is not None and transcript is not None:
-            raise ConfigError("words come from one source, found text and transcript; pass one of them")
+        given = [
+            name for name, value in (("text", text), ("transcript", transcript), ("asr", asr)) if value is not None
+        ]
+        if len(given) > 1:
+            raise ConfigError(f"words come from one source, found {' and '.join(given)}; pass one of them")
         audio_rate_hz = float(self.processor.feature_extractor.frame_rate_hz)
         vision_rate_hz = float(self.processor.vision_feature_extractor.frame_rate_hz)
         if source is None:
@@ -187,8 +193,17 @@ class Predictor:
             cache_dir=self.cache_dir,
             text=text,
             transcript=transcript,
+            recogniser=None if asr is None else self._recogniser(asr),
             max_thumbnails=max_thumbnails,
         )
+
+    def _recogniser(self, asr: str | Path | SpeechRecogniser) -> SpeechRecogniser:
+        """Loads a recogniser once for all files."""
+        if isinstance(asr, SpeechRecogniser):
+            return asr
+        if str(asr) not in self._recognisers:
+            self._recognisers[str(asr)] = SpeechRecogniser(asr, self.model.device)
+        return self._recognisers[str(asr)]
 
     def predict(self, clip: Clip, *, corruption: Recipe = None, seed: int = 0) -> Prediction:
         """Scores a whole clip in one go.

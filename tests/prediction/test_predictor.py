@@ -11,6 +11,7 @@ from modeling_hfr_ame import MultimodalSentimentPipeline
 from modeling_hfr_ame.corruption import CorruptionRecipe
 from modeling_hfr_ame.data import SentimentDataset, load_stored_dataset, prepare_mosi_clips
 from modeling_hfr_ame.errors import ConfigError, DataError, InputError, MediaError
+from modeling_hfr_ame.media import SpeechRecogniser
 from modeling_hfr_ame.prediction import Clip, Predictor, TimedWord, corruption_choices, recipe_name
 from modeling_hfr_ame.prediction.encoded_clip import KEY_DATASET, KEY_SPLIT, EncodedClip
 from tests.hub.run_making import make_model, make_processor, make_run
@@ -248,6 +249,28 @@ def test_clip_without_a_face_is_scored_and_says_so(predictor: Predictor, tmp_pat
     assert any("No face" in note for note in read.notes)
     assert 0 < len(read.thumbnails) <= 4
     assert predictor.predict(read).present["vision"]
+
+
+def test_heard_words_are_used_and_said_to_be_heard(predictor: Predictor, talkers: Path, tmp_path: Path) -> None:
+    class Ears(SpeechRecogniser):
+        name, sampling_rate = "ears", 16000
+
+        def __init__(self) -> None:
+            pass
+
+        def words(self, waveform: np.ndarray, sampling_rate: int) -> tuple[TimedWord, ...]:
+            loud = np.abs(waveform).max() > 1e-3
+            return (TimedWord("slow", 0.2, 0.6, 0.5), TimedWord("end", 0.7, 0.9, 0.7)) if loud else ()
+
+    read = predictor.read(talkers / "drawn00_1.mp4", asr=Ears())
+    assert (read.text, read.text_source, read.states["text"]) == ("slow end", "asr", "features")
+    assert read.notes[0].startswith(
+        "The words were heard by ears with a mean confidence of 0.60: a source of corruption"
+    )
+    faint = write_clip(tmp_path / "faint.mp4", even_times(), 1e-4 * tone())
+    unheard = predictor.read(faint, asr=Ears())
+    assert (unheard.words, unheard.text_source, unheard.states["text"]) == (None, None, "absent")
+    assert unheard.notes[0] == "ears heard no word, so text is absent."
 
 
 def test_model_for_other_features_is_named(tmp_path: Path, talkers: Path) -> None:
