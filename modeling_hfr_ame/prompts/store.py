@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from modeling_hfr_ame.errors import DataError
 from modeling_hfr_ame.prompts.rows import TRAINING_SPLIT, PromptRow, StoreDescription, sha256_of
-from modeling_hfr_ame.prompts.writer import STORE_SUFFIX, index_rows, read_rows
+from modeling_hfr_ame.prompts.writer import STORE_SUFFIX, index_rows, read_description, read_rows
 
 Transcripts = Mapping[str, Mapping[str, str | None]]
 """Transcript by sample id, by split."""
@@ -73,9 +73,9 @@ def list_prompt_stores(folder: str | Path) -> list[StoreDescription]:
     """Lists the stores of a folder by name; a file without a row yet is left out.
 
     Raises:
-        DataError: The folder is missing or a file is damaged.
+        DataError: The folder is missing, or a file's first line is damaged.
     """
-    return [rows[0].description for rows in map(read_rows, _store_files(folder)) if rows]
+    return [each for each in map(read_description, _store_files(folder)) if each is not None]
 
 
 def _store_files(folder: str | Path) -> list[Path]:
@@ -134,13 +134,13 @@ class PromptStore:
             DataError: No store or several fit, a file is damaged, or a row outside the training split saw its label.
         """
         wanted = {"dataset": dataset, "model_id": model, "name": name}
-        found = []
-        for path in _store_files(folder):
-            rows = read_rows(path) if name in (None, path.stem) else []
-            if rows and all(value in (None, getattr(rows[0].description, key)) for key, value in wanted.items()):
-                found.append(rows)
+        found = [
+            description
+            for description in list_prompt_stores(folder)
+            if all(value in (None, getattr(description, key)) for key, value in wanted.items())
+        ]
         if len(found) == 1:
-            return cls(found[0])
+            return cls(read_rows(Path(folder) / f"{found[0].name}{STORE_SUFFIX}"))
         asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items() if value is not None) or "any store"
         if not found:
             names = ", ".join(path.stem for path in _store_files(folder)) or "none at all"
@@ -148,7 +148,7 @@ class PromptStore:
                 f"a prompt store must fit {asked}, found {names} in {str(folder)!r}; fill one with `hfr-ame prompts "
                 "DATASET --store FOLDER`"
             )
-        names = ", ".join(rows[0].description.name for rows in found)
+        names = ", ".join(description.name for description in found)
         raise DataError(f"one prompt store must be named, {asked} fits {len(found)} ({names}); pass name=")
 
     @property

@@ -37,8 +37,13 @@ def read_rows(path: Path) -> list[PromptRow]:
     Raises:
         DataError: The file can't be read, a line is damaged, or two rows belong to different stores.
     """
+    return _read_lines(path)
+
+
+def _read_lines(path: Path, *, first_only: bool = False) -> list[PromptRow]:
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.readline() if first_only else file.read()
     except OSError as error:
         raise DataError(f"the prompt store {path.name} can't be read ({error.strerror}); check the folder") from error
     rows: list[PromptRow] = []
@@ -57,6 +62,16 @@ def read_rows(path: Path) -> list[PromptRow]:
             )
         rows.append(row)
     return rows
+
+
+def read_description(path: Path) -> StoreDescription | None:
+    """Reads what the rows of a file share from its first row; None where there is no whole row yet.
+
+    Raises:
+        DataError: The file can't be read, or its first line is damaged.
+    """
+    rows = _read_lines(path, first_only=True)
+    return rows[0].description if rows else None
 
 
 def index_rows(rows: list[PromptRow]) -> dict[str, PromptRow]:

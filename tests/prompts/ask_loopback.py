@@ -14,7 +14,7 @@ from tests.prompts.prompt_rows import describe_store, text_requests
 
 def main(folder: str, base_url: str, count: str) -> None:
     store = describe_store()
-    calls = CallOptions(first_pause_s=0.005, max_pause_s=0.02, timeout_s=0.3, concurrency=4)
+    calls = CallOptions(first_pause_s=0.005, max_pause_s=0.02, timeout_s=0.3, concurrency=4, max_attempts=20)
     with PromptWriter(Path(folder), store) as writer:
         write_answers(text_requests(int(count), store), OpenAIGenerator(base_url, "some-model", calls=calls), writer)
 

@@ -43,7 +43,7 @@ class LoopbackEndpoint:
 
     Attributes:
         requests: (key, behaviour, arrival time) of everything asked for, in order.
-        delivered: How often each key's answer was sent in full.
+        delivered: How often each key's answer was sent in full, or was about to be.
         payloads: The last payload by key.
         headers: The last headers by key.
         most_under_way: Largest number of requests at once.
@@ -126,9 +126,10 @@ def _handler_for(endpoint: LoopbackEndpoint) -> type[BaseHTTPRequestHandler]:
             }
             body = json.dumps(completion).encode()
             if behaviour == "ok":
-                self._send(200, body)
+                # Before sending: the client may be done, and the test look, before this thread runs again.
                 with endpoint.lock:
                     endpoint.delivered[key] += 1
+                self._send(200, body)
             elif behaviour.startswith("429"):
                 dated = email.utils.formatdate(time.time() + 1, usegmt=True)
                 wait = dated if behaviour == "429-date" else f"{endpoint.retry_after_s:g}"
@@ -150,12 +151,12 @@ def _handler_for(endpoint: LoopbackEndpoint) -> type[BaseHTTPRequestHandler]:
             elif behaviour in ("drop", "slow"):
                 self._send(200, body, cut=20)
                 # `slow` trickles on; `drop` closes with most of the body unsent.
-                while behaviour == "slow" and not endpoint.stopped.wait(0.02):
+                while behaviour == "slow" and not endpoint.stopped.wait(0.2):
                     self.wfile.write(b" ")
             elif behaviour == "reset":
                 self.close_connection = True
             elif behaviour == "redirect":
-                self.send_response(307)
+                self.send_response(302)
                 self.send_header("Location", endpoint.base_url + "/elsewhere")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
