@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from modeling_hfr_ame.media import TimedWord
+from modeling_hfr_ame.prediction.clip import Thumbnail
 from modeling_hfr_ame.prediction.figure_style import (
     FAINT,
     GATE_MAP,
@@ -35,7 +36,7 @@ _INNER = _WIDTH - _LEFT - _RIGHT
 _TITLE, _SCORE, _GAP, _AXIS, _BOTTOM = 0.62, 2.1, 0.14, 0.42, 0.12
 _SEVERITY_ROW, _GATE_ROW = 0.19, 0.12
 _THUMBNAIL, _THUMBNAIL_GAP = 0.62, 0.05
-_MAX_COLUMNS, _MAX_LINES = 13, 9
+_MAX_COLUMNS, _MAX_LINES, _MAX_NOTE_LINES = 13, 9, 3
 _STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _UNSURE = 0.5  # confidence of a recogniser below which a word is drawn in grey
 _LOST_WORDS = ("[UNK]", "[MASK]")
@@ -80,9 +81,7 @@ def draw_timeline(timeline: Timeline, *, title: str | None = None) -> Figure:
     measure = TextMeasure(SMALL_SIZE)
     columns = _word_columns(timeline.words, timeline.duration_s, step_s, measure)
     num_lines = max((len(column.lines) for column in columns), default=0)
-    notes = list(timeline.notes)
-    if any(not window.prediction.present[name] for window in timeline.windows for name in timeline.modalities):
-        notes.insert(0, "Hatched: the modality is absent.")
+    notes = _note_lines(timeline, measure)
     heights = {
         "thumbnails": _THUMBNAIL + _THUMBNAIL_GAP if timeline.thumbnails else 0.0,
         "severity": _GAP + _SEVERITY_ROW * len(timeline.modalities) if has_severity else 0.0,
@@ -111,15 +110,22 @@ def draw_timeline(timeline: Timeline, *, title: str | None = None) -> Figure:
     if num_lines:
         _draw_words(column, columns, timeline, measure, heights["words"])
     for line, note in enumerate(notes):
-        write(
-            figure,
-            _LEFT / _WIDTH,
-            1 - (column.at + 0.06 + line * measure.line_inches) / height,
-            measure.shortened(note, _WIDTH - _LEFT - 0.1),
-            va="top",
-            color=MUTED,
-        )
+        y = 1 - (column.at + 0.06 + line * measure.line_inches) / height
+        write(figure, _LEFT / _WIDTH, y, note, va="top", color=MUTED)
     return figure
+
+
+def _note_lines(timeline: Timeline, measure: TextMeasure) -> list[str]:
+    """What stands beneath the figure, in lines that fit."""
+    notes = list(timeline.notes)
+    if any(not window.prediction.present[name] for window in timeline.windows for name in timeline.modalities):
+        notes.insert(0, "Hatched: the modality is absent.")
+    lines = []
+    for note in notes:
+        words = note.split()
+        for line in measure.wrapped(words, _WIDTH - _LEFT - 0.2, _MAX_NOTE_LINES):
+            lines.append(" ".join(words[index] for _, index in line))
+    return lines
 
 
 def _draw_title(column: _Column, timeline: Timeline, title: str) -> None:
@@ -158,20 +164,29 @@ def _draw_thumbnails(column: _Column, timeline: Timeline) -> None:
     axes.set_ylim(0, 1)
     axes.axis("off")
     seconds_per_inch = timeline.duration_s / _INNER
+    rows, columns = timeline.thumbnails[0].pixels.shape[:2]
+    width_s = _THUMBNAIL * columns / rows * seconds_per_inch
+    gap_s = 0.04 * seconds_per_inch
     free_from = 0.0
-    for each in timeline.thumbnails:
-        rows, columns = each.pixels.shape[:2]
-        width_s = _THUMBNAIL * columns / rows * seconds_per_inch
+    for each in _every_nth(timeline.thumbnails, width_s + gap_s):
         # A picture stands with its middle at its time, moved inwards at the ends of the axis only.
-        left = min(max(each.time_s - width_s / 2, 0.0), timeline.duration_s - width_s)
+        left = min(max(each.time_s - width_s / 2, 0.0), max(timeline.duration_s - width_s, 0.0))
         if left < free_from:
             continue
         axes.imshow(each.pixels, extent=(left, left + width_s, 0, 1), aspect="auto", interpolation="antialiased")
         axes.add_patch(Rectangle((left, 0), width_s, 1, fill=False, edgecolor=FAINT, linewidth=0.6))
-        free_from = left + width_s + 0.04 * seconds_per_inch
+        free_from = left + width_s + gap_s
     axes.set_xlim(0, timeline.duration_s)
     axes.set_ylim(0, 1)
     column.skip(_THUMBNAIL_GAP)
+
+
+def _every_nth(thumbnails: Sequence[Thumbnail], distance_s: float) -> Sequence[Thumbnail]:
+    """Takes every n-th picture, so that neighbours are at least so far apart, with what is left over at both ends."""
+    times_s = np.array([each.time_s for each in thumbnails])
+    spacing_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else distance_s
+    step = max(1, int(np.ceil(distance_s / spacing_s - 1e-6))) if spacing_s > 0 else len(thumbnails)
+    return thumbnails[(len(thumbnails) - 1) % step // 2 :: step]
 
 
 def _draw_score(axes: Axes, timeline: Timeline) -> Axes:
