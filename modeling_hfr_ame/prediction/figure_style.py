@@ -5,6 +5,7 @@ apart with any kind of colour vision and in grey. Text is never read as mathemat
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,21 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     return target
 
 
-def installed_fonts() -> list[str]:
+@cache
+def installed_fonts() -> tuple[str, ...]:
     """Names of font families to try in order."""
     names = set(get_font_names())
-    return ["DejaVu Sans", *(name for name in _OTHER_FONTS if name in names)]
+    return ("DejaVu Sans", *(name for name in _OTHER_FONTS if name in names))
 
 
 def write(target: Axes | Figure, x: float, y: float, text: str, **style: Any) -> Any:
     """Puts a text somewhere, by default small and dark, never parsed as mathematics."""
-    given: dict[str, Any] = {"fontsize": SMALL_SIZE, "color": INK, "parse_math": False, "family": installed_fonts()}
+    given: dict[str, Any] = {
+        "fontsize": SMALL_SIZE,
+        "color": INK,
+        "parse_math": False,
+        "family": list(installed_fonts()),
+    }
     return target.text(x, y, text, **given | style)
 
 
@@ -86,7 +93,7 @@ class TextMeasure:
     def __init__(self, size: float) -> None:
         figure = Figure(dpi=_MEASURE_DPI)
         self._renderer: Any = FigureCanvasAgg(figure).get_renderer()
-        self._font = FontProperties(family=installed_fonts(), size=size)
+        self._font = FontProperties(family=list(installed_fonts()), size=size)
         self._widths: dict[str, float] = {}
         self.line_inches = 1.25 * size / _POINTS_PER_INCH
 
