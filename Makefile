@@ -8,7 +8,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all conformance check format bench text-encoder clean
+.PHONY: help demo test test-all conformance browser check format bench text-encoder clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,20 +26,30 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	if [ ! -x $(BIN)/python ]; then echo "creating $(VENV) with $$python"; $$python -m venv $(VENV); fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[av,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[av,demo,dev]' -c constraints.txt
 	@touch $@
 
 demo: $(STAMP)  ## train and evaluate a small model on generated talkers, into runs/demo
 	$(BIN)/hfr-ame demo --out runs/demo
 
-test: $(STAMP)  ## run the tests, without those marked slow, gpu or conformance
-	$(PYTEST) -m 'not slow and not gpu and not conformance'
+test: $(STAMP)  ## run the tests, without those marked slow, gpu, conformance or browser
+	$(PYTEST) -m 'not slow and not gpu and not conformance and not browser'
 
 test-all: $(STAMP)  ## run every test; those that lack a GPU or data skip with a reason
 	$(PYTEST)
 
 conformance: $(STAMP)  ## run transformers' own tests on our models, from its source distribution (fetched once)
 	$(PYTEST) -n 0 -m conformance tests/conformance
+
+# Chromium comes from the system. Where nobody may install packages, the tests skip and say why.
+browser: $(STAMP)  ## drive the web page in headless Chromium, installed by apt-get where root may
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]' -c constraints.txt
+	@if ! command -v chromium chromium-browser google-chrome >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		(apt-get install -y -qq --no-install-recommends chromium || \
+			(apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)) >/dev/null || \
+			echo "Chromium could not be installed; the tests will skip" >&2; \
+	fi
+	$(PYTEST) -n 0 -m browser tests/widget
 
 check: $(STAMP)  ## lint, format check and types
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ ROOM_RANKS = {
     "evaluation": 4,
     "prediction": 4,
     "training": 5,
+    "widget": 5,
     "hub": 6,
     "cli": 7,
 }

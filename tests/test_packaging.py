@@ -27,7 +27,8 @@ def installed(pyproject: dict[str, Any]) -> list[Requirement]:
     """What `make` asks pip for."""
     project = pyproject["project"]
     extras = project["optional-dependencies"]
-    return [Requirement(line) for line in (*project["dependencies"], *extras["av"], *extras["dev"])]
+    added = [line for name in ("av", "demo", "browser", "dev") for line in extras[name]]
+    return [Requirement(line) for line in (*project["dependencies"], *added)]
 
 
 def _pins() -> dict[str, Version]:

@@ -8,7 +8,22 @@ from collections.abc import Sequence
 
 import typer
 
-from . import card, corrupt, demo, doctor, evaluate, export, inspect, parity, predict, prepare, prompts, push, train
+from . import (
+    card,
+    corrupt,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    parity,
+    predict,
+    prepare,
+    prompts,
+    push,
+    space,
+    train,
+)
 from .error_reporting import ErrorReportingGroup
 
 __all__ = ["app", "main"]
@@ -61,6 +76,7 @@ app.command()(predict.predict)
 app.command()(card.card)
 app.command()(export.export)
 app.command()(push.push)
+app.command()(space.space)
 app.command()(parity.parity)
 app.command()(doctor.doctor)
 

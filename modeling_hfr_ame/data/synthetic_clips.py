@@ -103,8 +103,49 @@ def generate_synthetic_clips(out_folder: str | Path, num_clips: int = 24, seed: 
     return folder
 
 
-def _draw_performance(draws: KeyedDraws) -> _Performance:
-    words = draw_words(draws, draws.integer(*_NUM_WORDS))
+@dataclass(frozen=True)
+class SyntheticClip:
+    """One drawn clip.
+
+    Attributes:
+        path: The video file.
+        words: What is said.
+        word_s: Length of each word in seconds; the first starts at 0, without gaps.
+        label: Its sentiment, in [-3, 3].
+    """
+
+    path: Path
+    words: tuple[str, ...]
+    word_s: float
+    label: float
+
+
+def write_synthetic_clip(path: str | Path, num_words: int, *, seed: int = 0, talker: int = 0) -> SyntheticClip:
+    """Draws and encodes a single clip, as long as is wanted.
+
+    Args:
+        path: File to write, `.mp4`.
+        num_words: Number of words, ≥ 1, each 0.42 seconds.
+        seed: Seed of what happens. The draws are not those of `generate_synthetic_clips`.
+        talker: Number of the face and voice.
+
+    Returns:
+        The clip with its words.
+
+    Raises:
+        ConfigError: `num_words` is below 1.
+        MediaError: PyAV or OpenCV is not installed.
+    """
+    if num_words < 1:
+        raise ConfigError(f"num_words must be at least 1, found {num_words}; pass the number of words to say")
+    performance = _draw_performance(KeyedDraws(CLIPS_WORLD, "single clip", seed, num_words), num_words)
+    look = _draw_look(KeyedDraws(CLIPS_WORLD, "talker", 0, talker))
+    _encode_clip(Path(path), performance, look, KeyedDraws(CLIPS_WORLD, "breath of single clip", seed, num_words))
+    return SyntheticClip(Path(path), tuple(performance.words), _WORD_S, performance.label)
+
+
+def _draw_performance(draws: KeyedDraws, num_words: int | None = None) -> _Performance:
+    words = draw_words(draws, num_words or draws.integer(*_NUM_WORDS))
     events = effective_polarities(words) / polarity_scale()
     mood = draws.normal(3) * _MOOD_SCALES
     contrast = float(draws.normal())

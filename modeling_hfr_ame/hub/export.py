@@ -62,7 +62,7 @@ def export_run(run_folder: str | Path, out: str | Path, *, card: str | None = No
     with writing_beside(target) as folder:
         pipe = MultimodalSentimentPipeline(model=model, processor=processor, task=TASK, device=torch.device("cpu"))
         pipe.save_pretrained(folder)
-        _clean_configuration(folder)
+        clean_configuration(folder)
         _write_endpoint(folder, processor)
         item = example_item(model.config, processor)
         write_example_inputs(folder / "example_inputs", item, pipe(item))
@@ -94,7 +94,8 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise DataError(f"the folder must be new, found an exported repository at {target.name}; allow overwriting it")
 
 
-def _clean_configuration(folder: Path) -> None:
+def clean_configuration(folder: Path) -> None:
+    """Takes the machine's folders out of the saved configurations of a model and its processor."""
     for name in ("config.json", "processor_config.json", "tokenizer_config.json"):
         path = folder / name
         # A nested configuration keeps the folder that it was loaded from as its name.

@@ -25,8 +25,8 @@ from modeling_hfr_ame.errors import DataError
 MAX_FILE_BYTES: Final = 5 * 1024**3  # more than any model or dataset here needs; the Hub itself takes ten times that
 
 _TEXT_SUFFIXES: Final = frozenset(
-    {"", ".bib", ".cfg", ".cff", ".csv", ".html", ".jinja", ".json", ".jsonl", ".md", ".py", ".toml", ".txt"}
-    | {".svg", ".yaml", ".yml"}
+    {"", ".bib", ".cfg", ".cff", ".css", ".csv", ".html", ".j2", ".jinja", ".json", ".jsonl", ".md", ".py", ".toml"}
+    | {".svg", ".txt", ".typed", ".yaml", ".yml"}
 )
 _BINARY_SUFFIXES: Final = frozenset(
     {".flac", ".jpeg", ".jpg", ".model", ".mp3", ".mp4", ".npy", ".parquet", ".png", ".safetensors", ".wav", ".webp"}

@@ -35,6 +35,7 @@ from modeling_hfr_ame.hub.publishable_files import (
 )
 
 RepoType = Literal["model", "dataset", "space"]
+SPACE_RECORD: Final = "space.json"
 
 MAIN: Final = "main"
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -226,6 +227,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def _recognise(folder: Path) -> RepoType:
+    if (folder / SPACE_RECORD).is_file():
+        return "space"
     return "dataset" if is_stored_dataset(folder) or is_stored_dataset(folder, CORRUPTED_FORMAT) else "model"
 
 
@@ -342,7 +345,8 @@ def _open_repository(api: HfApi, target: _Target) -> bool:
                 f"a pull request proposes a change to a repository that exists, found no {target.repo_type} repository "
                 f"{target.repo_id!r} that this token can read; push without --create-pr to make it"
             ) from error
-        api.create_repo(**where, private=target.private, exist_ok=True)
+        sdk = "gradio" if target.repo_type == "space" else None
+        api.create_repo(**where, private=target.private, exist_ok=True, space_sdk=sdk)
     # Read back, since a repository that exists keeps its visibility and an organisation may have rules of its own.
     private = bool(api.repo_info(**where).private)
     if target.private and not private:

@@ -7,6 +7,7 @@ import pytest
 
 from dataset_scripts.synthetic_talkers import main
 from modeling_hfr_ame.data import generate_synthetic_clips, load_stored_dataset, prepare_mosi_clips, stored_rows
+from modeling_hfr_ame.data.synthetic_clips import write_synthetic_clip
 from modeling_hfr_ame.data.synthetic_face import FaceLook, FacePose, draw_face
 from modeling_hfr_ame.errors import ConfigError, DataError, MediaError
 
@@ -130,6 +131,21 @@ def test_script_writes_clips(tmp_path: Path) -> None:
 def test_clip_count_below_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="num_clips must be at least 1, found 0"):
         generate_synthetic_clips(tmp_path, num_clips=0)
+
+
+def test_single_clip_has_the_words_and_the_length_that_it_says(tmp_path: Path) -> None:
+    clip = write_synthetic_clip(tmp_path / "talk.mp4", num_words=3, seed=5, talker=1)
+    assert len(clip.words) == 3
+    assert -3 <= clip.label <= 3
+    with av.open(str(clip.path)) as container:
+        assert container.duration / av.time_base == pytest.approx(3 * clip.word_s, abs=0.15)
+    again = write_synthetic_clip(tmp_path / "again.mp4", num_words=3, seed=5, talker=1)
+    assert (again.words, again.label) == (clip.words, clip.label)
+
+
+def test_single_clip_without_words_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="num_words must be at least 1, found 0"):
+        write_synthetic_clip(tmp_path / "talk.mp4", num_words=0)
 
 
 def test_folder_with_content_is_refused(tmp_path: Path) -> None:
