@@ -180,16 +180,21 @@ def _compare_gradients(
             report.comparisons.append(Comparison(label, error, error / allowed))
 
 
-def parity_lines(report: ParityReport) -> list[str]:
-    """The report as text, one line per tensor; of the gradients, the largest deviation and every failure."""
-    tensors = [item for item in report.comparisons if not item.name.startswith("grad.")]
-    gradients = [item for item in report.comparisons if item.name.startswith("grad.")]
-    shown = tensors + [item for item in gradients if not item.passed]
+def parity_lines(report: ParityReport, *, brief: bool = False) -> list[str]:
+    """The report as text: a line per tensor and gradient with its largest error, then what is missing, then a sum.
+
+    Args:
+        report: From `check_parity`.
+        brief: Whether lines of what agrees are left out.
+    """
+    shown = [item for item in report.comparisons if not (brief and item.passed)]
     width = max((len(item.name) for item in shown), default=0)
     lines = [f"{item.name:<{width}}  {item.error:.2e}  {'ok' if item.passed else 'FAILED'}" for item in shown]
-    if gradients:
-        worst = max(gradients, key=lambda item: item.share if item.share == item.share else math.inf)
-        lines.append(f"{len(gradients)} gradient norms, nearest to its limit: {worst.name} at {worst.share:.0%} of it")
+    for kind, is_gradient in (("tensors", False), ("gradient norms", True)):
+        items = [item for item in report.comparisons if item.name.startswith("grad.") is is_gradient]
+        if items:
+            worst = max(items, key=lambda item: item.share if item.share == item.share else math.inf)
+            lines.append(f"{len(items)} {kind}, nearest to its limit: {worst.name} at {worst.share:.0%} of it")
     lines += [f"{name}  not reproduced: {reason}" for name, reason in report.omitted.items()]
     lines += [f"{name}  MISSING: the model gave no such value" for name in report.unexplained]
     failed = sum(not item.passed for item in report.comparisons) + len(report.unexplained)

@@ -32,7 +32,7 @@ def golden(shared_data: Path) -> Path:
 @pytest.mark.parametrize("name", ["cyin", "dashfusion", "hme", "lnln", "mmslf_teacher", "mmslf_student"])
 def test_reference_variant_gives_every_golden_number(golden: Path, name: str) -> None:
     report = check_parity(golden / name)
-    assert report.passed, "\n".join(parity_lines(report))
+    assert report.passed, "\n".join(parity_lines(report, brief=True))
     assert len(report.omitted) <= 3
 
 
@@ -65,6 +65,20 @@ def test_parity_with_one_changed_gradient_norm_fails(copied_lnln: Path) -> None:
     path.write_text(json.dumps(norms))
     report = check_parity(copied_lnln)
     assert [item.name for item in report.comparisons if not item.passed] == ["grad.dmml.3.weight"]
+
+
+@pytest.mark.real_data
+def test_parity_lines_state_the_error_of_every_tensor_and_gradient(copied_lnln: Path) -> None:
+    _change(copied_lnln, "params.safetensors", "dmml.3.weight", lambda weight: weight * 1.01)
+    report = check_parity(copied_lnln)
+    lines = parity_lines(report)
+    for item in report.comparisons:
+        line = next(line for line in lines if line.split()[0] == item.name)
+        assert line.split()[1:] == [f"{item.error:.2e}", "ok" if item.passed else "FAILED"]
+    brief = parity_lines(report, brief=True)
+    assert not any(line.endswith(" ok") for line in brief)
+    assert sum(line.endswith(" FAILED") for line in brief) == sum(not item.passed for item in report.comparisons) > 0
+    assert brief[-1] == lines[-1] == f"LNLN: {len(report.comparisons)} compared, {len(brief) - 3} failed, 0 omitted"
 
 
 @pytest.mark.real_data
