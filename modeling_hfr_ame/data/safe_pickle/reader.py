@@ -1,8 +1,11 @@
 """Opens a file and hands it to the machine."""
 
+import gc
 import mmap
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +44,23 @@ def read_pickle(path: str | os.PathLike[str], *, limits: PickleLimits | None = N
     """
     try:
         data = _map_file(Path(path))
-        return _read_bytes(data, limits)
+        with _collector_resting():
+            return _read_bytes(data, limits)
     except PickleError as error:
         error.path = path
         raise
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """Keeps the garbage collector from walking over the growing tree again and again; no garbage is made here."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _map_file(path: Path) -> mmap.mmap:

@@ -1,5 +1,6 @@
 """What limits say, that they can be raised, and what an error carries."""
 
+import gc
 import os
 import pickle
 from pathlib import Path
@@ -118,3 +119,18 @@ def test_read_every_truncation_is_refused() -> None:
     for length in range(1, len(content)):
         with pytest.raises(PickleError):
             _read_bytes(content[:length])
+
+
+def test_read_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "good.pkl").write_bytes(pickle.dumps([1]))
+    (tmp_path / "bad.pkl").write_bytes(b"x")
+    for collecting in (True, False):
+        (gc.enable if collecting else gc.disable)()
+        try:
+            read_pickle(tmp_path / "good.pkl")
+            assert gc.isenabled() is collecting
+            with pytest.raises(PickleError):
+                read_pickle(tmp_path / "bad.pkl")
+            assert gc.isenabled() is collecting
+        finally:
+            gc.enable()
