@@ -22,12 +22,12 @@ def prepare(
         None,
         metavar="[SOURCE]",
         help="A feature pickle (MMSA, MMSA-FET, MulT, MISA, MAG-BERT), a folder of .csd files, MFN's .h5 folder, .npz, "
-        "a CSV/TSV table or a folder of them, or a folder of video clips.",
+        "a CSV/TSV table or a folder of them, a folder of COVAREP and OpenFace files, or a folder of video clips.",
     ),
     out: Path = typer.Option(..., "--out", help="Folder for the stored dataset."),
     layout: Layout = typer.Option(Layout.AUTO, "--layout", help="auto finds the source's layout out and prints it."),
     labels: Path | None = typer.Option(
-        None, "--labels", help="Label table of the clips; without SOURCE: a text-only dataset of its rows."
+        None, "--labels", help="Label table of clips or extracted features; without SOURCE: a text-only dataset."
     ),
     splits: Path | None = typer.Option(
         None, "--splits", help="CSV video_id[,clip_id],mode for a source without folds of its own (.csd)."

@@ -283,10 +283,10 @@ class _SegmentReader:
         words = self._words(segment, videos.get("words"), rules)
         text = " ".join(words.words) or None
         frames = {role: self._frames(role, segment, videos[role], words, rules) for role in self._frame_roles}
-        rules.add("missing_text", int("words" in videos and text is None))
         if text is None and frames.get("audio") is None and frames.get("vision") is None:
             rules.add("no_modality_dropped")
             return None
+        rules.add("missing_text", int("words" in videos and text is None))
         row: Row = {
             "id": split_row_id(segment.video_id, segment.clip_id),
             "video_id": segment.video_id,

@@ -29,6 +29,7 @@ from modeling_hfr_ame.data.sources.source import (
     split_row_id,
     without_padding,
 )
+from modeling_hfr_ame.errors import DataError
 
 _LABELS = "regression_labels"
 _UNIMODAL = {"T": "label_text", "A": "label_audio", "V": "label_vision"}
@@ -183,7 +184,14 @@ class _RowReader:
 
     def _lengths(self, split: SplitArrays, key: str) -> np.ndarray | None:
         if f"{key}_lengths" in split:
-            return split.numbers(f"{key}_lengths")
+            lengths = split.numbers(f"{key}_lengths")
+            wrong = np.flatnonzero(~((lengths >= 0) & (lengths == np.round(lengths))))
+            if len(wrong):
+                raise DataError(
+                    f"key '{key}_lengths' of split {split.name!r} must hold whole numbers from 0, found "
+                    f"{lengths[wrong[0]]:g} in row {wrong[0]}; correct it"
+                )
+            return lengths
         if self.aligned and "text_bert" in split:
             return np.array([np.asarray(row)[1].sum() for row in split.column("text_bert")])
         return None

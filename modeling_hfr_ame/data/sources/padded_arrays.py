@@ -45,7 +45,9 @@ class SplitArrays:
         self._content = content
         self.num_rows = len(self.column(num_rows_key))
         if self.num_rows == 0:
-            raise DataError(f"a split needs at least one row, key {num_rows_key!r} of split {name!r} has none")
+            raise DataError(
+                f"a split needs at least one row, key {num_rows_key!r} of split {name!r} has none; leave the split out"
+            )
 
     def __contains__(self, key: str) -> bool:
         return self._content.get(key) is not None and len(self._content[key]) > 0

@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modeling_hfr_ame.data.manifest import read_manifest, sha256_file
-from modeling_hfr_ame.data.sources import csd, mfn_hdf5, npz_ragged, npz_splits, pickles, tables, utterance_npz
-from modeling_hfr_ame.data.sources.published import KNOWN_FILES, compare_counts
+from modeling_hfr_ame.data.sources import (
+    csd,
+    extracted,
+    mfn_hdf5,
+    npz_ragged,
+    npz_splits,
+    pickles,
+    tables,
+    utterance_npz,
+)
+from modeling_hfr_ame.data.sources.published import KNOWN_FILES, PUBLISHED_COUNTS, compare_counts
 from modeling_hfr_ame.data.sources.source import RULES, RuleCounts, SourceDataset, SourceOptions
 from modeling_hfr_ame.data.stored import check_target, write_stored_dataset
 from modeling_hfr_ame.errors import DataError
@@ -25,7 +34,7 @@ class _Reader(Protocol):
 
 
 # The first reader that recognises a source opens it; the more special one comes first.
-READERS: tuple[_Reader, ...] = (csd, mfn_hdf5, utterance_npz, npz_ragged, npz_splits, pickles, tables)
+READERS: tuple[_Reader, ...] = (csd, mfn_hdf5, utterance_npz, npz_ragged, npz_splits, pickles, extracted, tables)
 
 
 @dataclass(frozen=True)
@@ -69,10 +78,18 @@ def recognise_source(path: str | Path) -> str:
         name = reader.recognise(source)
         if name is not None:
             return name
+    if source.is_dir():
+        inside = [p for p in sorted(source.iterdir()) if any(reader.recognise(p) for reader in READERS)]
+        if inside:
+            raise DataError(
+                f"a source is one dataset, found {source.name!r} with {', '.join(p.name for p in inside[:8])} in it; "
+                f"name one of them, such as {str(inside[0])!r}"
+            )
     found = ", ".join(sorted({p.suffix or p.name for p in source.iterdir()})[:8]) if source.is_dir() else source.suffix
     raise DataError(
-        "a source is a feature pickle, .csd files, MFN's .h5 files, an .npz file, a CSV or TSV table, or a folder of "
-        f".mp4 clips with a label table; found {found or 'an empty folder'} at {source.name!r}; convert it, or call "
+        "a source is a feature pickle, .csd files, MFN's .h5 files, an .npz file, a CSV or TSV table, a folder of "
+        "COVAREP's .mat or OpenFace's .csv files, or a folder of .mp4 clips with a label table; "
+        f" found {found or 'an empty folder'} at {source.name!r}; convert it, or call "
         "write_stored_dataset with rows of your own"
     )
 
@@ -119,6 +136,8 @@ def prepare_source(
     check_target(out, overwrite)
     opened = open_source(source, options)
     say(f"layout: {opened.layout}; dataset {opened.dataset_name}, labels in {list(opened.label_range)}")
+    if (options or SourceOptions()).dataset_name is None and opened.dataset_name not in PUBLISHED_COUNTS:
+        say("name: not one with published counts; if it is a copy of " + ", ".join(PUBLISHED_COUNTS) + ", name it so")
     hashes = {_relative(file, source): sha256_file(file) for file in opened.files}
     known = {name: KNOWN_FILES[digest] for name, digest in hashes.items() if digest in KNOWN_FILES}
     for name in hashes:
@@ -139,6 +158,7 @@ def prepare_source(
         # Filled while rows are written; the manifest comes last.
         "rules": rule_report,
         "details": opened.details,
+        **({"feature_names": opened.feature_names} if opened.feature_names else {}),
     }
 
     def rows_of(split: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from modeling_hfr_ame.data.schema import FRAME_COLUMNS
+from modeling_hfr_ame.data.sources.padded_arrays import SPLIT_NAMES
 from modeling_hfr_ame.data.sources.source import split_row_id
 from modeling_hfr_ame.data.stored import write_stored_dataset
 from modeling_hfr_ame.errors import DataError
@@ -32,7 +33,7 @@ def prepare_records(
     Args:
         records: Dicts with `label` and at least one of `text` (str), `audio` and `vision` (n, D arrays or nested lists,
             raw features, one row per frame). Optional: `video_id` and `clip_id` (default: the record's position; clips
-            of one video or speaker belong in one split), `split` (`train`, `validation`, `test`; default `train`), and
+            of one video or speaker belong in one split), `split` (`train`, `valid`, `test`; default `train`), and
             further columns of str, bool, int or float.
         out: Folder of the stored dataset.
         dataset_name: Name for reports and corruption keys.
@@ -61,7 +62,11 @@ def prepare_records(
                 f"a record needs a label, record {position} has the keys {', '.join(map(str, record))}; add it"
             )
         row = {"text": None, **dict.fromkeys(FRAME_COLUMNS), **record}
-        split = row.pop("split", _DEFAULT_SPLIT)
+        split = str(row.pop("split", _DEFAULT_SPLIT))
+        if split not in SPLIT_NAMES:
+            raise DataError(
+                f"a split must be one of {', '.join(SPLIT_NAMES)}, record {position} has {split!r}; rename it"
+            )
         row["video_id"] = str(row.get("video_id", position))
         row["clip_id"] = str(row.get("clip_id", 0))
         row.setdefault("id", split_row_id(row["video_id"], row["clip_id"]))
@@ -73,7 +78,7 @@ def prepare_records(
                         f"{name} must be frames x features, record {position} has shape {shape}; give one row per frame"
                     )
                 widths[name] = shape[1]
-        splits.setdefault(split, []).append(row)
+        splits.setdefault(SPLIT_NAMES[split], []).append(row)
     if not splits:
         raise DataError("a dataset needs at least one record, found none")
     return write_stored_dataset(

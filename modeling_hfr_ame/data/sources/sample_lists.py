@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from modeling_hfr_ame.data.sources.padded_arrays import SPLIT_NAMES, as_str, standard_split
+from modeling_hfr_ame.data.sources.padded_arrays import as_str, standard_split
 from modeling_hfr_ame.data.sources.source import Row, RuleCounts, SourceDataset, SourceOptions, split_row_id
 from modeling_hfr_ame.errors import DataError
 
@@ -25,7 +25,9 @@ _NAME_OF_WIDTHS = {(74, 47): "cmu_mosi", (74, 35): "cmu_mosei"}
 def recognise_tree(tree: Any) -> bool:
     """Tells whether a pickle's content, one split's list or a dict of them, has this layout."""
     if isinstance(tree, Mapping):
-        return bool(tree) and all(name in SPLIT_NAMES and _is_list(split) for name, split in tree.items())
+        # One sound list tells the layout; what is wrong with another is said when it is opened.
+        lists = [isinstance(split, (list, tuple)) for split in tree.values()]
+        return all(lists) and any(map(_is_list, tree.values()))
     return _is_list(tree)
 
 
@@ -53,6 +55,8 @@ def open_splits(splits: Mapping[str, Sequence[Any]], files: list[Path], options:
     Raises:
         DataError: A list is empty or a sample has another form.
     """
+    if empty := [name for name, samples in splits.items() if not len(samples)]:
+        raise DataError(f"a split needs at least one sample, split {empty[0]!r} has none; leave the split out")
     first = _checked(next(iter(splits.values()))[0], next(iter(splits)), 0)
     sizes = {"audio": first[2].shape[1], "vision": first[1].shape[1]}
     return SourceDataset(
@@ -82,7 +86,7 @@ def _checked(sample: Any, split: str, index: int) -> tuple[list[str], np.ndarray
         if frames.ndim != 2 or len(frames) != len(words) or frames.dtype.kind not in "fiu":
             raise DataError(
                 f"{name} of {where} must hold one row of numbers per word ({len(words)}), found {frames.dtype} "
-                f"{frames.shape}"
+                f"{frames.shape}; the file is damaged or has another layout"
             )
     return [as_str(word) for word in words], vision, audio, label, as_str(segment)
 
@@ -95,7 +99,7 @@ def _bind(split: str, samples: Sequence[Any], sizes: Mapping[str, int]) -> Calla
                 if frames.shape[1] != sizes[name]:
                     raise DataError(
                         f"{name} of sample {index} of split {split!r} has width {frames.shape[1]}, expected "
-                        f"{sizes[name]} as in the samples before it"
+                        f"{sizes[name]} as in the samples before it; all splits of one dataset need the same features"
                     )
             if np.isnan(label):
                 rules.add("missing_label_dropped")

@@ -26,6 +26,7 @@ COUNTED_FROM_ZERO = "segment_id"
 RULES: Mapping[str, str] = MappingProxyType(
     {
         "frames_beyond_length_cut": "frames after the stated length that were not zero; the stated length decides",
+        "length_beyond_frames": "stated lengths larger than what is stored; all that is stored counts",
         "padding_cut": "all-zero frames outside the valid part, which are padding",
         "lengths_from_padding": "rows whose file states no length; the valid part is what lies inside the zero padding",
         "special_token_steps_cut": "all-zero audio and vision steps of [CLS] and [SEP] in aligned rows",
@@ -40,6 +41,8 @@ RULES: Mapping[str, str] = MappingProxyType(
         "pause_words_dropped": "pause marks among the words",
         "segment_ids_shifted": "segment indices from 0, stored as clip ids from 1",
         "no_modality_dropped": "rows without text, audio and vision, left out",
+        "frames_without_face": "frames in which OpenFace found no face, stored as zero frames",
+        "further_faces_dropped": "lines of OpenFace for a less confident face of the same picture",
         "label_rounded_into_range": "labels that rounding had put outside the range, by less than 0.001",
     }
 )
@@ -72,6 +75,7 @@ class SourceDataset:
         counts: Rows per split that the file states or holds, before anything is left out; None where only reading
             tells.
         details: What else is worth a line in the report and the manifest; plain JSON values.
+        feature_names: Names of the audio and vision features where the source has them.
     """
 
     layout: str
@@ -83,6 +87,7 @@ class SourceDataset:
     extra_features: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    feature_names: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class SourceOptions:
     Attributes:
         dataset_name: Name for reports and corruption keys.
         label_range: Lowest and highest label.
-        labels: A label table, or the label sequence of a CSD folder.
+        labels: The label table of a folder of extracted features, or the label sequence of a CSD folder.
         align: `words` = audio and vision of a CSD folder are averaged per word. None = their own frame rates.
         keep_text_features: Whether word features are stored although the source holds the words.
         splits: Split of each video or segment where the source has no folds of its own: a CSV file with the columns
@@ -136,6 +141,7 @@ def without_padding(frames: np.ndarray, rules: RuleCounts, *, length: int | None
         kept = frames[first:last]
     else:
         kept = frames[: max(length, 0)]
+        rules.add("length_beyond_frames", int(length > len(frames)))
         rules.add("frames_beyond_length_cut", int((filled >= len(kept)).sum()))
         rules.add("padding_cut", len(frames) - len(kept) - int((filled >= len(kept)).sum()))
         if not len(kept) or not (kept != 0).any():

@@ -48,7 +48,7 @@ _NUMBER_COLUMNS = {
     "label_V": "label_vision",
     **{name: name for name in ("happy", "sad", "anger", "surprise", "disgust", "fear")},
 }
-_NOT_USED = "none"
+NOT_USED = "none"
 _TIME_TOLERANCE_S = 0.02
 # Never stored with frames, but the layout needs widths.
 _NO_FRAMES = {"audio": 1, "vision": 1}
@@ -153,7 +153,7 @@ def open_source(path: Path, options: SourceOptions) -> SourceDataset:
             split = _split_of(table, row, segments, number)
             if split is not None:
                 by_split.setdefault(split, []).append((table, number, row))
-                labels.append(_number(table, row, "label", number))
+                labels.append(number_in(table, row, "label", number))
     numbers = [name for name in _NUMBER_COLUMNS if any(name in table.columns for table in with_text)]
     extras: dict[str, Any] = {_NUMBER_COLUMNS[name]: datasets.Value("float64") for name in numbers}
     if any("annotation" in table.columns for table in with_text):
@@ -181,8 +181,8 @@ class _Segments:
         for table in tables:
             for number, row in table.rows:
                 entry = (
-                    _number(table, row, "start", number),
-                    _number(table, row, "end", number),
+                    number_in(table, row, "start", number),
+                    number_in(table, row, "end", number),
                     table.clip_id(row),
                     table.cell(row, "mode"),
                 )
@@ -201,7 +201,7 @@ def _split_of(table: Table, row: Mapping[str, str], segments: _Segments, number:
     if mode is None:
         words = re.split(r"[^a-z]+", table.path.stem.lower())
         return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), WITHOUT_FOLDS)
-    if mode == _NOT_USED:
+    if mode == NOT_USED:
         return None
     if mode not in SPLIT_NAMES:
         raise DataError(
@@ -210,7 +210,12 @@ def _split_of(table: Table, row: Mapping[str, str], segments: _Segments, number:
     return SPLIT_NAMES[mode]
 
 
-def _number(table: Table, row: Mapping[str, str], field: str, number: int) -> float:
+def number_in(table: Table, row: Mapping[str, str], field: str, number: int) -> float:
+    """One cell as a number.
+
+    Raises:
+        DataError: It is none; `number` is the line in the message.
+    """
     cell = table.cell(row, field) if field in _ALIASES else row[field].strip()
     try:
         return float(cell or "")
@@ -229,7 +234,6 @@ def _bind(
             place = f"{table.path.name} line {number}"
             text = table.cell(cells, "text")
             if text is None:
-                rules.add("missing_text")
                 rules.add("no_modality_dropped")
                 continue
             video_id, clip_id = _identity(table, cells, segments, place)
@@ -244,16 +248,16 @@ def _bind(
                 "text": text,
                 "audio": None,
                 "vision": None,
-                "label": _number(table, cells, "label", number),
+                "label": number_in(table, cells, "label", number),
             }
             for name, column in _NUMBER_COLUMNS.items():
                 if column in extras:
-                    row[column] = _number(table, cells, name, number) if cells.get(name, "").strip() else None
+                    row[column] = number_in(table, cells, name, number) if cells.get(name, "").strip() else None
             if "annotation" in extras:
                 row["annotation"] = cells.get("annotation", "").strip() or None
             if "start_s" in extras:
                 row["start_s"], row["end_s"] = (
-                    _number(table, cells, field, number) if table.cell(cells, field) else None
+                    number_in(table, cells, field, number) if table.cell(cells, field) else None
                     for field in ("start", "end")
                 )
             yield row

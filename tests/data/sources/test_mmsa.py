@@ -49,6 +49,25 @@ def test_mmsa_pickle_any_protocol_stores_every_valid_frame_bit_for_bit(
             assert row["annotation"] == split["annotations"][index]
 
 
+def test_mmsa_length_beyond_the_frames_keeps_them_all_and_is_counted() -> None:
+    tree = mmsa_tree()
+    stored = tree["train"]["audio"].shape[1]
+    tree["train"]["audio"][0] = 1.0
+    tree["train"]["audio_lengths"][0] = stored + 7
+    rows, rules = _rows(tree)
+    assert len(rows[0]["audio"]) == stored
+    assert rules["length_beyond_frames"] == 1
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, float("nan")])
+def test_mmsa_length_that_is_no_count_is_refused(length: float) -> None:
+    tree = mmsa_tree()
+    tree["train"]["audio_lengths"] = [float(number) for number in tree["train"]["audio_lengths"]]
+    tree["train"]["audio_lengths"][2] = length
+    with pytest.raises(DataError, match=r"'audio_lengths' of split 'train' must hold whole numbers .* row 2"):
+        _rows(tree)
+
+
 def test_mmsa_manifest_names_layout_lengths_and_rules(tmp_path: Path) -> None:
     tree = mmsa_tree(aligned=True)
     manifest = read_manifest(prepare_source(_save(tree, tmp_path), tmp_path / "out").folder)

@@ -39,6 +39,22 @@ def test_mult_aligned_row_with_a_silent_first_word_keeps_one_grid(tmp_path: Path
     assert not row["audio"][0].any()
 
 
+@pytest.mark.parametrize(
+    ("dev", "message"),
+    [
+        ([], r"split 'validation' has none; leave the split out"),
+        ([(1, 2)], r"sample 0 of split 'validation' must be \(\(words, vision, audio"),
+        ("wide", r"vision of sample 0 of split 'validation' has width 6, expected 5 .* need the same features"),
+    ],
+)
+def test_sample_list_that_is_wrong_in_one_split_is_named(tmp_path: Path, dev: Any, message: str) -> None:
+    good = [((["a", "b"], np.ones((2, 5)), np.ones((2, 4))), np.array([[1.0]]), "v[0]")]
+    wide = [((["a", "b"], np.ones((2, 6)), np.ones((2, 4))), np.array([[1.0]]), "w[0]")]
+    path = _save({"train": good, "dev": wide if dev == "wide" else dev}, tmp_path / "mosi.pkl")
+    with pytest.raises(DataError, match=message):
+        prepare_source(path, tmp_path / "out")
+
+
 def test_misa_folder_shifts_segment_indices_to_clip_ids(tmp_path: Path) -> None:
     folder = tmp_path / "misa"
     folder.mkdir()
