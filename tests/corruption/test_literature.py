@@ -1,10 +1,13 @@
+import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from modeling_hfr_ame.corruption import (
     LITERATURE_KINDS,
+    PROTOCOL_VERSION,
     CorruptionRecipe,
     LiteratureRecipe,
     SampleKey,
@@ -17,6 +20,7 @@ from modeling_hfr_ame.corruption import (
 )
 from modeling_hfr_ame.corruption.protocol import KINDS
 from modeling_hfr_ame.errors import ConfigError, DataError
+from tests.corruption.literature_fingerprint import NAMES, SPLIT_ROWS, hash_literature
 
 IDS = [f"row {index}" for index in range(60)]
 WHERE = {"dataset": "tiny", "split": "test"}
@@ -175,3 +179,11 @@ def test_bound_recipe_row_outside_the_split_raises(lengths):
     recipe = read_recipe("lnln-0.4").over(split_ids=IDS[:59])
     with pytest.raises(DataError, match=r"found 'row 59' \(1 such rows\) outside its 59; pass split_ids of all rows"):
         recipe.bind(IDS, lengths, **WHERE, seed=0)
+
+
+def test_masks_of_each_protocol_config_and_split_are_pinned():
+    pinned = json.loads(Path(__file__).with_name("pinned_literature.json").read_text(encoding="utf-8"))
+    assert pinned["protocol_version"] == PROTOCOL_VERSION
+    assert hash_literature() == pinned["sha256"]
+    assert {name.partition("-")[0] for name in NAMES} == set(LITERATURE_KINDS)
+    assert all(set(hashes) == set(SPLIT_ROWS) for hashes in pinned["sha256"].values())
