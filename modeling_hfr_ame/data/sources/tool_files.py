@@ -123,7 +123,7 @@ def read_openface(path: Path, rules: RuleCounts) -> ToolFrames:
     order = np.lexsort((-column["confidence"], column["timestamp"]))
     first = order[np.r_[True, np.diff(column["timestamp"][order]) > 0]]
     rules.add("further_faces_dropped", len(values) - len(first))
-    features = values[np.ix_(first, [header.index(name) for name in names])]
+    features = values[first][:, [header.index(name) for name in names]]
     without_face = column["success"][first] == 0
     features[without_face] = 0.0
     rules.add("frames_without_face", int(without_face.sum()))

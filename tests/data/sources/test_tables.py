@@ -83,3 +83,12 @@ def test_dataset_name_and_range_can_be_given(tmp_path: Path) -> None:
     options = SourceOptions(dataset_name="mine", label_range=(0.0, 5.0))
     manifest = read_manifest(prepare_source(path, tmp_path / "out", options=options).folder)
     assert (manifest["dataset_name"], manifest["label_range"]) == ("mine", [0.0, 5.0])
+
+
+def test_name_that_no_publication_has_is_said_unless_the_user_gave_it(tmp_path: Path) -> None:
+    path = _write(tmp_path / "label.csv", _HEADER + "a,1,good,1.2,,,,Positive,train\n")
+    said: dict[str, list[str]] = {"found": [], "given": []}
+    prepare_source(path, tmp_path / "found", say=said["found"].append)
+    prepare_source(path, tmp_path / "given", options=SourceOptions(dataset_name="mine"), say=said["given"].append)
+    assert said["found"][1].startswith("name: label is no published dataset's; a copy of cmu_mosi, cmu_mosei")
+    assert not [line for line in said["given"] if line.startswith("name:")]
