@@ -138,8 +138,8 @@ def prepare_source(
     say(f"layout: {opened.layout}; dataset {opened.dataset_name}, labels in {list(opened.label_range)}")
     if (options or SourceOptions()).dataset_name is None and opened.dataset_name not in PUBLISHED_COUNTS:
         say(
-            f"name: {opened.dataset_name} is no published dataset's; a copy of {', '.join(PUBLISHED_COUNTS)} should have "
-            "that name (--name), by which counts and corruption go"
+            f"name: {opened.dataset_name} is no published dataset's; a copy of {', '.join(PUBLISHED_COUNTS)} should "
+            "have that name (--name), by which counts and corruption go"
         )
     hashes = {_relative(file, source): sha256_file(file) for file in opened.files}
     known = {name: KNOWN_FILES[digest] for name, digest in hashes.items() if digest in KNOWN_FILES}
