@@ -37,6 +37,14 @@ class _Reader(Protocol):
 READERS: tuple[_Reader, ...] = (csd, mfn_hdf5, utterance_npz, npz_ragged, npz_splits, pickles, extracted, tables)
 
 
+# Which layouts an option means something to; elsewhere it would be passed over in silence.
+_LAYOUTS_OF_OPTION = {
+    "splits": (csd.LAYOUT, npz_ragged.LAYOUT, utterance_npz.LAYOUT),
+    "labels": (csd.LAYOUT, extracted.LAYOUT),
+    "align": (csd.LAYOUT,),
+}
+
+
 @dataclass(frozen=True)
 class PreparedSource:
     """What a conversion did.
@@ -106,7 +114,11 @@ def open_source(path: str | Path, options: SourceOptions | None = None) -> Sourc
             f"a folder of clips is converted by prepare_mosi_clips with its label table, found clips in {source.name!r}"
         )
     reader = next(reader for reader in READERS if reader.recognise(source) is not None)
-    return reader.open_source(source, options or SourceOptions())
+    opened = reader.open_source(source, options or SourceOptions())
+    for name, layouts in _LAYOUTS_OF_OPTION.items():
+        if getattr(options, name, None) is not None and opened.layout not in layouts:
+            raise DataError(f"{name} is for {', '.join(layouts)}, {source.name!r} is {opened.layout}; leave {name} out")
+    return opened
 
 
 def prepare_source(

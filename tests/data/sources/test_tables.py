@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,11 @@ def test_name_that_no_publication_has_is_said_unless_the_user_gave_it(tmp_path: 
     prepare_source(path, tmp_path / "given", options=SourceOptions(dataset_name="mine"), say=said["given"].append)
     assert said["found"][1].startswith("name: label is no published dataset's; a copy of cmu_mosi, cmu_mosei")
     assert not [line for line in said["given"] if line.startswith("name:")]
+
+
+@pytest.mark.parametrize("option", [{"splits": Path("folds.csv")}, {"labels": Path("labels.csv")}, {"align": "words"}])
+def test_option_that_means_nothing_to_the_layout_is_refused(tmp_path: Path, option: dict[str, Any]) -> None:
+    path = _write(tmp_path / "label.csv", _HEADER + "a,1,good,1.2,,,,Positive,train\n")
+    (name,) = option
+    with pytest.raises(DataError, match=rf"{name} is for csd.*, 'label\.csv' is label-table.* leave {name} out"):
+        prepare_source(path, tmp_path / "out", options=SourceOptions(**option))
