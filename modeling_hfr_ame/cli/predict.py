@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..prediction import Clip, FilePrediction, Prediction, PredictionOptions, Predictor
 
 EXIT_CODE_SOME_FAILED = 3
-DOCUMENT_FORMAT = "hfr-ame-predictions/1"
+DOCUMENT_FORMAT = "hfr-ame-prediction-report/1"
 _STANDARD_OUTPUT = Path("-")
 
 
@@ -78,6 +78,10 @@ def predict(
     if json_path == csv_path == _STANDARD_OUTPUT:
         raise ConfigError("standard output takes one of JSON and CSV, found both as -; write one into a file")
     paths, is_batch, folder = _list_paths(sources or [])
+    if journal is not None and not is_batch:
+        raise ConfigError(
+            f"a journal serves several files or a folder, found {len(paths)} file(s); leave --journal out"
+        )
     predictor = _load(model, device, max_duration)
     outputs = _Outputs(json_path, csv_path, plot, restoration)
     if is_batch:

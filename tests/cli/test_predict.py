@@ -46,6 +46,7 @@ def test_clip_gives_a_table_and_every_file_that_is_asked_for(model: str, talkers
     document = json.loads(outputs["json"].read_text(encoding="utf-8"))
     (found,) = document["files"]
     assert document["options"]["corruption"] == "drop-0.5"
+    assert document["format"] == "hfr-ame-prediction-report/1"
     assert result.stdout.startswith(f"drawn00_1.mp4 (2.7 s): score {found['score']:+.2f} in [-3, 3], {found['label']}")
     assert ", corrupted by drop-0.5\n" in result.stdout
     assert all(name in result.stdout for name in ("text", "audio", "vision", "estimated corruption"))
@@ -116,6 +117,7 @@ def test_folder_with_a_damaged_file_is_done_and_resumed(model: str, talkers: Pat
         (["{clip}", "{clip}", "--plot", "one.png"], "error: the figures of 2 files go into a folder"),
         (["{clip}", "{clip}", "--plot", "figures"], "error: figures are named as their files"),
         (["{clip}", "{clip}", "--corruption", "drop-0.5", "--restoration", "r.png"], "error: a restoration view shows"),
+        (["{clip}", "--journal", "j.jsonl"], "error: a journal serves several files or a folder, found 1 file(s)"),
         (["{clip}", "--max-duration", "1"], "error: drawn00_1.mp4 lasts 2."),
     ],
 )
