@@ -12,6 +12,7 @@ Not covered: resampling, mixing down to mono, more than one speaker, jitter and 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -128,6 +129,23 @@ class HfrAmeAudioFeatureExtractor(FrameFeatureExtractor):
         samples = as_numpy(signal)
         if samples.ndim != 1:
             return as_frames(samples, self.feature_size, self.modality)
+        stream = self.stream(rate)
+        stream.push(_as_waveform(samples))
+        return stream.finish()
+
+    def stream(self, rate: float | None = None) -> Any:
+        """Starts the features of a waveform that comes in pieces.
+
+        Args:
+            rate: Samples per second of the waveform; required.
+
+        Returns:
+            An object with `push(samples)`, which takes the next samples (n,), and `finish()`, which returns what
+            `extract` gives for all of them at once.
+
+        Raises:
+            InputError: The rate is missing or differs, or the model takes precomputed features.
+        """
         if not self.accepts_raw_signal:
             raise InputError(
                 f"this model takes {self.feature_size} precomputed audio features and can't compute them from a "
@@ -138,7 +156,7 @@ class HfrAmeAudioFeatureExtractor(FrameFeatureExtractor):
                 f"a waveform needs sampling_rate={self.sampling_rate}; found {rate}. "
                 "State the rate, and resample to it where it differs."
             )
-        return _waveform_features(_as_waveform(samples), self.sampling_rate, self.frame_rate_hz)
+        return WaveformFeatureStream(self.sampling_rate, self.frame_rate_hz)
 
 
 def _as_waveform(values: Any, allow_empty: bool = False) -> Array:
@@ -167,17 +185,73 @@ def _as_waveform(values: Any, allow_empty: bool = False) -> Array:
     return samples
 
 
-def _waveform_features(samples: Array, rate: int, frame_rate_hz: float) -> Array:
-    """Computes all native features; samples (n,) float64 → (frames, 33) float32."""
-    hop = round(rate * _HOP_S)
-    num_sub = max(1, (len(samples) + hop // 2 - 1) // hop)
-    chunks = [
-        _sub_frame_features(samples, rate, hop, start, min(start + _CHUNK, num_sub))
-        for start in range(0, num_sub, _CHUNK)
-    ]
-    log_mel, log_energy, f0, strength, crossings, centroid = (
-        np.concatenate(parts) for parts in zip(*chunks, strict=True)
-    )
+class WaveformFeatureStream:
+    """Makes native features of a waveform that comes in pieces; any pieces give the bits of the whole.
+
+    Sub-frames are computed in blocks on a fixed grid, as soon as the samples under them are there.
+
+    Args:
+        rate: Samples per second, in hertz.
+        frame_rate_hz: Feature frames per second.
+    """
+
+    def __init__(self, rate: int, frame_rate_hz: float) -> None:
+        self._rate, self._frame_rate_hz = rate, frame_rate_hz
+        self._hop = round(rate * _HOP_S)
+        self._blocks: list[Array] = []
+        # Samples before `_origin` are done with; `_length` counts all that ever came.
+        self._origin = self._length = self._num_done = 0
+        self._parts: list[tuple[Array, ...]] = []
+
+    def push(self, samples: Any) -> None:
+        """Takes the next samples (n,).
+
+        Raises:
+            InputError: They are not 1-D, not numeric, not finite or far beyond ±1.
+        """
+        block = _as_waveform(samples, allow_empty=True)
+        self._blocks.append(block)
+        self._length += len(block)
+        while self._length >= self._end_of(self._num_done + _CHUNK):
+            self._compute(self._num_done + _CHUNK)
+
+    def finish(self) -> Array:
+        """Returns all features (frames, 33) float32, at least one row.
+
+        Raises:
+            InputError: There was no sample.
+        """
+        if not self._length:
+            raise InputError("a waveform must have at least one sample; found none. Pass None for absent audio.")
+        self._compute(max(1, (self._length + self._hop // 2 - 1) // self._hop))
+        return _pool_sub_frames(self._parts, self._num_done, self._frame_rate_hz)
+
+    def _end_of(self, stop: int) -> int:
+        """First sample that sub-frames before `stop` don't need."""
+        window = round(self._rate * _PITCH_WINDOW_S)
+        return (stop - 1) * self._hop + self._hop // 2 - window // 2 + window
+
+    def _compute(self, stop: int) -> None:
+        samples = self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)
+        if stop > self._num_done:
+            inside = _Inside(samples, self._origin)
+            self._parts.append(_sub_frame_features(inside, self._rate, self._hop, self._num_done, stop))
+        first_needed = max(self._origin, stop * self._hop - round(self._rate * _PITCH_WINDOW_S))
+        self._blocks = [samples[first_needed - self._origin :]]
+        self._origin, self._num_done = first_needed, stop
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """A stretch of a waveform; `origin` is the index of its first sample."""
+
+    samples: Array
+    origin: int
+
+
+def _pool_sub_frames(parts: Sequence[tuple[Array, ...]], num_sub: int, frame_rate_hz: float) -> Array:
+    """Pools the features of all sub-frames; (frames, 33) float32."""
+    log_mel, log_energy, f0, strength, crossings, centroid = (np.concatenate(each) for each in zip(*parts, strict=True))
     loud = log_energy > max(log_energy.max() + 2 * np.log(_BACKGROUND_RATIO), np.log(2 * _ENERGY_FLOOR))
     voiced = loud & (strength > _VOICING_THRESHOLD)
     log_f0 = np.log(f0)
@@ -221,7 +295,7 @@ class _Pool:
         return np.repeat(values, self.counts, axis=0)
 
 
-def _sub_frame_features(samples: Array, rate: int, hop: int, start: int, stop: int) -> tuple[Array, ...]:
+def _sub_frame_features(samples: _Inside, rate: int, hop: int, start: int, stop: int) -> tuple[Array, ...]:
     """Computes sub-frames start … stop−1: log-mel (m, 24); log energy, f0 in Hz, strength, crossings, centroid (m,)."""
     window = round(rate * _WINDOW_S)
     frames = _centred_windows(samples, window, hop, start, stop)
@@ -238,10 +312,11 @@ def _sub_frame_features(samples: Array, rate: int, hop: int, start: int, stop: i
     return log_mel, log_energy, f0, strength, crossings, centroid
 
 
-def _centred_windows(samples: Array, window: int, hop: int, start: int, stop: int) -> Array:
+def _centred_windows(stretch: _Inside, window: int, hop: int, start: int, stop: int) -> Array:
     """Returns (stop − start, window) samples around the centres hop·j + hop/2; outside the clip they are 0."""
-    first = start * hop + hop // 2 - window // 2
-    last = (stop - 1) * hop + hop // 2 - window // 2 + window
+    samples = stretch.samples
+    first = start * hop + hop // 2 - window // 2 - stretch.origin
+    last = (stop - 1) * hop + hop // 2 - window // 2 + window - stretch.origin
     inside = samples[max(first, 0) : min(last, len(samples))]
     before = max(-first, 0)
     padded = np.pad(inside, (before, last - first - before - len(inside)))

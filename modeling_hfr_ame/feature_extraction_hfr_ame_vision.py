@@ -2,23 +2,22 @@
 
 Design choices:
 
-- One face per clip: the largest detection, or the one that continues the track. Boxes are smoothed by a running median,
-  and a box is carried over gaps of up to one second. A frame without a box is an exact zero row: not observed.
+- One face per clip, followed by `face_track`. A picture without a known face is an exact zero row: not observed.
+- Every picture is described by itself and its predecessor, so a clip that streams by gives the bits of the whole.
 - The crop is grey and contrast-normalised, so that exposure does not look like expression.
 - Low-frequency DCT coefficients of the eye and the mouth region keep shape at 15 numbers each.
 
 Not covered: profile faces, several speakers, identity; appearance features are not normalised per speaker.
 """
 
-import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from transformers import ProcessorMixin
 
 from .errors import InputError
+from .face_track import FaceTrack, TrackedPicture
 from .feature_scaling import Array, FrameFeatureExtractor, as_frames, as_numpy
 
 try:
@@ -48,19 +47,9 @@ VISION_FEATURE_NAMES = (
     *(f"cell_motion_{row}{column}" for row in range(_NUM_CELLS) for column in range(_NUM_CELLS)),
 )
 
-_DETECTION_SIZE = 320
-_MIN_FACE = 40
-# The neighbourhood is this many boxes wide, and a face may grow or shrink by this factor between pictures.
-_NEARBY, _SIZE_CHANGE = 2.0, 1.4
-_FULL_SEARCH_S = 2.0
-_MAX_GAP_S = 1.0
-_SMOOTHING_S = 1.0
 _RATE_TOLERANCE = 0.01
 # Grey levels; a flat crop (sensor noise only) must not be blown up to full contrast.
 _MIN_CONTRAST = 8.0
-
-# A cascade object is not safe to share between threads, and it can't be copied or pickled, so it is no attribute.
-_per_thread = threading.local()
 
 
 class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
@@ -137,6 +126,24 @@ class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
                 f"shape {pictures.shape}, dtype {pictures.dtype}. Put the colour axis last, scale to 0–255, and pass "
                 "None for absent vision."
             )
+        stream = self.stream(rate)
+        for picture in pictures:
+            stream.push(picture)
+        return stream.finish()
+
+    def stream(self, rate: float | None = None) -> Any:
+        """Starts the features of pictures that come one by one.
+
+        Args:
+            rate: Pictures per second; None means that they are sampled at `frame_rate_hz`.
+
+        Returns:
+            An object with `push(picture)`, which takes the next picture (H, W, 3) uint8 RGB, and `finish()`, which
+            returns what `extract` gives for all of them at once.
+
+        Raises:
+            InputError: The rate differs, OpenCV is missing, or the model takes precomputed features.
+        """
         if not self.accepts_raw_signal:
             raise InputError(
                 f"this model takes {self.feature_size} precomputed vision features and can't compute them from "
@@ -147,139 +154,62 @@ class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
                 f"pictures must be sampled at {self.frame_rate_hz} per second; found video_frame_rate {rate}. "
                 "Pick frames at that rate while decoding."
             )
-        grey = _grey(pictures)
-        detections = _detect(grey, self.frame_rate_hz)
-        boxes = _steady_track(detections, self.frame_rate_hz)
-        return _describe(grey, boxes, ~np.isnan(detections[:, 0]), self.frame_rate_hz)
+        return FaceFeatureStream(self.frame_rate_hz)
 
 
-def _face_cascade() -> Any:
-    """Returns this thread's cascade, or says how to get OpenCV with its data files."""
-    cascade = getattr(_per_thread, "cascade", None)
-    if cascade is None:
-        # Some system builds of OpenCV lack the `data` module, and OpenCV 5 lacks the files.
-        data = getattr(cv2, "data", None)
-        path = None if data is None else Path(data.haarcascades) / "haarcascade_frontalface_default.xml"
-        if path is None or not path.exists():
-            raise InputError(
-                "face features need OpenCV 4 with its bundled cascades; it was not found. Install "
-                "opencv-python-headless>=4.10,<5, or pass precomputed vision features (n, features)."
-            )
-        cascade = _per_thread.cascade = cv2.CascadeClassifier(str(path))
-    return cascade
-
-
-def _grey(pictures: Array) -> list[Array]:
-    """Shrinks pictures to a longest side of 320 pixels and makes them grey; n arrays (h, w) uint8."""
-    _face_cascade()
-    height, width = pictures.shape[1:3]
-    scale = min(1.0, _DETECTION_SIZE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in pictures)
-    return [picture if scale == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in grey]
-
-
-def _detect(grey: Sequence[Array], rate: float) -> Array:
-    """Finds one face per picture; (n, 4) float64 rows of centre x, centre y, width, height, NaN where none is found.
-
-    The neighbourhood of the previous face is searched first, which is several times faster. The whole picture is
-    searched where that fails, and every two seconds, so that a false detection can't hold the track for long.
-    """
-    boxes = np.full((len(grey), 4), np.nan)
-    previous: Array | None = None
-    period = max(1, round(_FULL_SEARCH_S * rate))
-    for index, picture in enumerate(grey):
-        found = None if previous is None or index % period == 0 else _search(picture, previous, nearby=True)
-        if found is None:
-            found = _search(picture, previous)
-        if found is not None:
-            previous = found
-            boxes[index] = (*(found[:2] + found[2:] / 2), *found[2:])
-    return boxes
-
-
-def _search(picture: Array, previous: Array | None, nearby: bool = False) -> Array | None:
-    """Returns the box (left, top, width, height) of the largest face, those that overlap the previous box favoured."""
-    low, smallest, largest = np.zeros(2, dtype=np.int64), _MIN_FACE, 0
-    if previous is not None and nearby:
-        margin = previous[2:] * (_NEARBY - 1) / 2
-        low = np.maximum(previous[:2] - margin, 0).astype(np.int64)
-        high = (previous[:2] + previous[2:] + margin).astype(np.int64)
-        picture = picture[low[1] : high[1], low[0] : high[0]]
-        smallest, largest = max(_MIN_FACE, int(previous[2] / _SIZE_CHANGE)), int(previous[2] * _SIZE_CHANGE)
-    limits = {"minSize": (smallest, smallest), "maxSize": (largest, largest)}  # 0 = no limit
-    found = _face_cascade().detectMultiScale(picture, scaleFactor=1.1, minNeighbors=5, **limits)
-    if len(found) == 0:
-        return None
-    # Sorted, because the detector's threads may list equal boxes in any order.
-    candidates = np.array(sorted(map(tuple, found)), dtype=np.float64)
-    candidates[:, :2] += low
-    score = candidates[:, 2:].prod(axis=1)
-    if previous is not None:
-        score *= 1.0 + 3.0 * _overlap(candidates, previous)
-    return np.asarray(candidates[int(np.argmax(score))])
-
-
-def _overlap(candidates: Array, box: Array) -> Array:
-    """Returns intersection over union of (m, 4) boxes (left, top, width, height) with one box."""
-    low = np.maximum(candidates[:, :2], box[:2])
-    high = np.minimum(candidates[:, :2] + candidates[:, 2:], box[:2] + box[2:])
-    common = np.clip(high - low, 0.0, None).prod(axis=1)
-    return np.asarray(common / (candidates[:, 2:].prod(axis=1) + box[2:].prod() - common))
-
-
-def _steady_track(detections: Array, rate: float) -> Array:
-    """Carries boxes over gaps of up to one second, then smooths them by a running median of about one second.
+class FaceFeatureStream:
+    """Makes native features of pictures that come one by one.
 
     Args:
-        detections: (n, 4), NaN rows where no face was found.
         rate: Pictures per second.
-
-    Returns:
-        (n, 4), NaN rows where no face is known.
     """
-    index = np.arange(len(detections))
-    last = np.maximum.accumulate(np.where(np.isnan(detections[:, 0]), -1, index))
-    known = (last >= 0) & (index - last <= _MAX_GAP_S * rate)
-    carried = np.where(known[:, None], detections[np.maximum(last, 0)], np.nan)
-    reach = int(_SMOOTHING_S * rate / 2)
-    padded = np.pad(carried, ((reach, reach), (0, 0)), constant_values=np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
-    steady = np.full_like(carried, np.nan)
-    steady[known] = np.nanmedian(around[known], axis=-1)
-    return steady
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._track = FaceTrack(rate)
+        self._previous: tuple[Array, Array] | None = None  # crop and box, where the last picture had a face
+        self._rows: list[Array] = []
+
+    def push(self, picture: Array) -> None:
+        """Takes the next picture (H, W, 3) uint8 RGB."""
+        self._describe(self._track.push(picture))
+
+    def finish(self) -> Array:
+        """Returns all features (n, 46) float32; an exact zero row where no face is known."""
+        self._describe(self._track.finish())
+        return np.stack(self._rows) if self._rows else np.empty((0, len(VISION_FEATURE_NAMES)), np.float32)
+
+    def _describe(self, tracked: Iterable[TrackedPicture]) -> None:
+        for each in tracked:
+            if not each.has_face:
+                self._previous = None
+                self._rows.append(np.zeros(len(VISION_FEATURE_NAMES), np.float32))
+                continue
+            crop = _crop(each.grey, each.box)
+            self._rows.append(_features(each, crop, self._previous, self._rate))
+            self._previous = crop, each.box
 
 
-def _describe(grey: Sequence[Array], boxes: Array, detected: Array, rate: float) -> Array:
-    """Computes all native features; n pictures (h, w), boxes (n, 4), detected (n,) → (n, 46) float32."""
-    known = ~np.isnan(boxes[:, 0])
-    features = np.zeros((len(grey), len(VISION_FEATURE_NAMES)))
-    if not known.any():
-        return features.astype(np.float32)
-    height, width = grey[0].shape
-    crops = np.zeros((len(grey), CROP_SIZE, CROP_SIZE))
-    for index in np.flatnonzero(known):
-        crops[index] = _crop(grey[int(index)], boxes[index])
+def _features(tracked: TrackedPicture, crop: Array, previous: tuple[Array, Array] | None, rate: float) -> Array:
+    """Computes all native features of one picture; `previous` is crop and box of the one before; (46,) float32."""
+    box = tracked.box
+    height, width = tracked.grey.shape
     # Differences to the previous picture exist only where both hold a face.
-    both = known & np.concatenate([[False], known[:-1]])
-    change = np.abs(np.diff(crops, axis=0, prepend=crops[:1])) * both[:, None, None]
+    change, shift = np.zeros_like(crop), np.zeros(2)
+    if previous is not None:
+        change = np.abs(crop - previous[0])
+        shift = (box[:2] - previous[1][:2]) * rate / box[2]
     step = CROP_SIZE // _NUM_CELLS
-    cells = change.reshape(-1, _NUM_CELLS, step, _NUM_CELLS, step).mean(axis=(2, 4)).reshape(len(grey), -1)
-    shift = np.diff(boxes[:, :2], axis=0, prepend=boxes[:1, :2]) * rate / boxes[:, 2:3]
-    geometry = np.stack(
-        [boxes[:, 0] / width - 0.5, boxes[:, 1] / height - 0.5, np.log(boxes[:, 3] / height), detected], axis=1
-    )
+    cells = change.reshape(_NUM_CELLS, step, _NUM_CELLS, step).mean(axis=(1, 3))
     columns = [
-        _low_frequencies(crops[:, *_EYES], _EYE_DCT),
-        _low_frequencies(crops[:, *_MOUTH], _MOUTH_DCT),
-        geometry[:, :3],
-        np.where(both[:, None], shift, 0.0),
-        geometry[:, 3:],
-        change.mean(axis=(1, 2))[:, None],
-        cells,
+        _low_frequencies(crop[_EYES][None], _EYE_DCT)[0],
+        _low_frequencies(crop[_MOUTH][None], _MOUTH_DCT)[0],
+        [box[0] / width - 0.5, box[1] / height - 0.5, np.log(box[3] / height)],
+        shift,
+        [float(tracked.detected), change.mean()],
+        cells.ravel(),
     ]
-    features[known] = np.concatenate(columns, axis=1)[known]
-    return features.astype(np.float32)
+    return np.concatenate(columns).astype(np.float32)
 
 
 def _crop(picture: Array, box: Array) -> Array:

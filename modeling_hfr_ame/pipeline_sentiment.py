@@ -159,19 +159,20 @@ class MultimodalSentimentPipeline(Pipeline):
         """Reads the files of one item; gives the arguments of the processor's `encode`."""
         item = _as_item(inputs)
         sampling_rate = item.get("sampling_rate", sampling_rate)
-        model_rate = self.processor.feature_extractor.sampling_rate
-        frame_rate_hz = self.processor.vision_feature_extractor.frame_rate_hz
+        audio_extractor, vision_extractor = self.processor.feature_extractor, self.processor.vision_feature_extractor
         audio, vision = item.get("audio"), item.get("vision")
         if audio is not None:
-            audio, sampling_rate = read_audio(audio, sampling_rate, model_rate)
+            audio, sampling_rate = read_audio(audio, sampling_rate, audio_extractor)
         if vision is not None:
-            vision = read_vision(vision, frame_rate_hz)
+            vision = read_vision(vision, vision_extractor)
         if item.get("video") is not None:
-            tracks = read_video(item["video"], model_rate, frame_rate_hz)
-            if audio is None:
-                audio, sampling_rate = tracks.waveform, model_rate
-            if vision is None and tracks.pictures is not None and len(tracks.pictures):
-                vision = tracks.pictures
+            tracks = read_video(
+                item["video"],
+                None if audio is not None else audio_extractor,
+                None if vision is not None else vision_extractor,
+            )
+            audio = tracks.audio if audio is None else audio
+            vision = tracks.vision if vision is None else vision
         if audio is not None and np.ndim(audio) == 1 and is_silent(audio):
             audio = None
         return {

@@ -8,6 +8,7 @@ import pytest
 import scipy.fft
 import torch
 
+from modeling_hfr_ame import face_track
 from modeling_hfr_ame import feature_extraction_hfr_ame_vision as vision_module
 from modeling_hfr_ame.data.synthetic_face import FaceLook, FacePose, draw_face
 from modeling_hfr_ame.errors import InputError
@@ -134,7 +135,7 @@ def test_low_frequencies_equal_scipy_dct() -> None:
 def test_steady_track_single_outlier_is_removed() -> None:
     boxes = np.tile([100.0, 80.0, 60.0, 60.0], (7, 1))
     boxes[3] = (10.0, 10.0, 200.0, 200.0)
-    np.testing.assert_array_equal(vision_module._steady_track(boxes, 5.0), np.tile(boxes[0], (7, 1)))
+    np.testing.assert_array_equal(face_track._steady_track(boxes, 5.0), np.tile(boxes[0], (7, 1)))
 
 
 def test_detect_two_faces_keeps_the_one_of_the_track() -> None:
@@ -175,7 +176,7 @@ def test_extract_pictures_for_precomputed_model_raises() -> None:
 
 @pytest.mark.parametrize("missing", [None, object()])
 def test_extract_without_opencv_or_its_data_raises(monkeypatch: pytest.MonkeyPatch, missing: object) -> None:
-    monkeypatch.setattr(vision_module, "cv2", missing)
-    monkeypatch.setattr(vision_module, "_per_thread", type("Empty", (), {})())
+    monkeypatch.setattr(face_track, "cv2", missing)
+    monkeypatch.setattr(face_track, "_per_thread", type("Empty", (), {})())
     with pytest.raises(InputError, match=r"OpenCV 4 with its bundled cascades; it was not found\. Install"):
         EXTRACTOR.extract(BLANK[None])

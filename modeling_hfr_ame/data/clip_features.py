@@ -1,5 +1,7 @@
 """Features of raw clips: one clip at a time, in parallel processes, each result kept in a cache on disk.
 
+- A clip is decoded in a process of its own within limits, and its features are made while it streams by, so a long
+  recording needs little memory and a hostile one reaches little.
 - The cache is keyed by the clip's bytes and by everything that the features depend on (rates, limits, the extractors'
   code, the decoder's version). A second run after a crash goes on where the first one ended, and never reuses a stale
   result.
@@ -33,12 +35,13 @@ from modeling_hfr_ame.data.manifest import sha256_file
 from modeling_hfr_ame.errors import DataError, HfrAmeError
 from modeling_hfr_ame.feature_extraction_hfr_ame_audio import HfrAmeAudioFeatureExtractor, is_silent
 from modeling_hfr_ame.feature_extraction_hfr_ame_vision import HfrAmeVisionFeatureExtractor
-from modeling_hfr_ame.media import Media, MediaLimits, decode_media
+from modeling_hfr_ame.media import AudioBlock, MediaLimits, MediaStream, Thumbnail, read_media
+from modeling_hfr_ame.media.thumbnails import ThumbnailPicker
 
 logger = logging.getLogger(__name__)
 
 # Raised when the entry's layout or the way clips become features changes.
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,16 @@ class ClipFeatures:
         vision: (n, Dv) float32, an exact zero row where no face is known; None = no track or an empty one.
         audio_state: `features`, `no_track`, `empty` or `silent`.
         vision_state: `features`, `no_track` or `empty`.
+        duration_s: Length of the longer track in seconds.
+        thumbnails: Small pictures, as many as were asked for and the clip has.
     """
 
     audio: np.ndarray | None
     vision: np.ndarray | None
     audio_state: str
     vision_state: str
+    duration_s: float
+    thumbnails: tuple[Thumbnail, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ class ClipResult:
         vision_state: `ClipFeatures.vision_state`, or `failed`.
         num_pictures: Sampled pictures.
         num_faceless: Pictures in which no face is known.
+        duration_s: `ClipFeatures.duration_s`; 0 if the clip failed.
     """
 
     sha256: str
@@ -131,6 +139,7 @@ class ClipResult:
     vision_state: str = "failed"
     num_pictures: int = 0
     num_faceless: int = 0
+    duration_s: float = 0.0
 
     @classmethod
     def of(cls, sha256: str, entry: Path, features: ClipFeatures) -> ClipResult:
@@ -143,6 +152,7 @@ class ClipResult:
             vision_state=features.vision_state,
             num_pictures=0 if vision is None else len(vision),
             num_faceless=0 if vision is None else int((~vision.any(axis=1)).sum()),
+            duration_s=features.duration_s,
         )
 
     def load(self) -> ClipFeatures | None:
@@ -198,57 +208,83 @@ def extract_clips(
         pool.shutdown(cancel_futures=True)
 
 
-def extract_clip(path: Path, spec: ClipFeatureSpec, cache: Path) -> ClipResult:
+def extract_clip(path: Path, spec: ClipFeatureSpec, cache: Path, *, num_thumbnails: int = 0) -> ClipResult:
     """Extracts the features of one clip, or finds them in the cache.
 
     Args:
         path: The clip.
         spec: What to extract.
         cache: An existing folder.
+        num_thumbnails: How many small pictures to keep beside the features.
 
     Returns:
         The result; a clip that can't be read or decoded gives one with a reason.
+
+    Raises:
+        InputError: OpenCV is missing, or the extractors take precomputed features.
     """
+    # Made before the clip is looked at: what can go wrong here is no clip's fault.
+    reader = _ClipReader(spec, num_thumbnails)
     try:
-        sha256 = sha256_file(path)
+        sha256 = sha256_file(path) if path.is_file() else ""
     except OSError as error:
         return ClipResult("", failure=f"{path.name} can't be read ({error.strerror})")
-    entry = cache / f"{sha256[:32]}-{spec.digest[:16]}.npz"
-    if (cached := _read_entry(entry)) is not None:
+    with_pictures = f"-{num_thumbnails}" if num_thumbnails else ""
+    entry = cache / f"{sha256[:32]}-{spec.digest[:16]}{with_pictures}.npz"
+    if sha256 and (cached := _read_entry(entry)) is not None:
         return ClipResult.of(sha256, entry, cached)
     try:
-        media = decode_media(
+        with read_media(
             path,
             sampling_rate=spec.audio_extractor.sampling_rate,
             frame_rate_hz=spec.video_frame_rate_hz,
             limits=spec.limits,
-        )
-        audio, audio_state = _audio_features(media, spec)
+        ) as stream:
+            features = reader.read(stream)
     except HfrAmeError as error:
         return ClipResult(sha256, failure=str(error))
-    # Outside of the try: what can go wrong here is OpenCV missing, which is no clip's fault.
-    vision, vision_state = _vision_features(media, spec)
-    features = ClipFeatures(audio, vision, audio_state, vision_state)
     _write_entry(entry, features)
     return ClipResult.of(sha256, entry, features)
 
 
-def _audio_features(media: Media, spec: ClipFeatureSpec) -> tuple[np.ndarray | None, str]:
-    if media.audio is None:
-        return None, "no_track"
-    if not len(media.audio.waveform):
-        return None, "empty"
-    if is_silent(media.audio.waveform):
-        return None, "silent"
-    return spec.audio_extractor.extract(media.audio.waveform, media.audio.sampling_rate), "features"
+class _ClipReader:
+    """Makes the features of one clip while it streams by."""
 
+    def __init__(self, spec: ClipFeatureSpec, num_thumbnails: int) -> None:
+        self._audio = spec.audio_extractor.stream(spec.audio_extractor.sampling_rate)
+        self._vision = spec.vision_extractor.stream(spec.video_frame_rate_hz)
+        self._picker = ThumbnailPicker(num_thumbnails)
+        self._num_samples = self._num_pictures = 0
+        self._peak = 0.0
 
-def _vision_features(media: Media, spec: ClipFeatureSpec) -> tuple[np.ndarray | None, str]:
-    if media.video is None:
-        return None, "no_track"
-    if not len(media.video.frames):
-        return None, "empty"
-    return spec.vision_extractor.extract(media.video.frames, media.video.frame_rate_hz), "features"
+    def read(self, stream: MediaStream) -> ClipFeatures:
+        for part in stream:
+            if isinstance(part, AudioBlock):
+                self._num_samples += len(part.samples)
+                self._peak = max(self._peak, float(np.abs(part.samples).max(initial=0.0)))
+                self._audio.push(part.samples)
+            else:
+                self._num_pictures += 1
+                self._vision.push(part.pixels)
+                self._picker.add(part)
+        audio_state = self._audio_state(stream.tracks.audio)
+        vision_state = "features" if self._num_pictures else "empty" if stream.tracks.video else "no_track"
+        assert stream.end is not None
+        return ClipFeatures(
+            audio=self._audio.finish() if audio_state == "features" else None,
+            vision=self._vision.finish() if vision_state == "features" else None,
+            audio_state=audio_state,
+            vision_state=vision_state,
+            duration_s=max(stream.end.audio_s, stream.end.video_s),
+            thumbnails=self._picker.finish(),
+        )
+
+    def _audio_state(self, has_track: bool) -> str:
+        if not has_track:
+            return "no_track"
+        if not self._num_samples:
+            return "empty"
+        return "silent" if is_silent(np.array([self._peak])) else "features"
 
 
 def _write_entry(entry: Path, features: ClipFeatures) -> None:
@@ -256,11 +292,15 @@ def _write_entry(entry: Path, features: ClipFeatures) -> None:
     arrays: dict[str, Any] = {
         "audio_state": np.array(features.audio_state),
         "vision_state": np.array(features.vision_state),
+        "duration_s": np.array(features.duration_s),
     }
     for modality in ("audio", "vision"):
         frames = getattr(features, modality)
         if frames is not None:
             arrays[modality] = frames
+    if features.thumbnails:
+        arrays["thumbnails"] = np.stack([each.pixels for each in features.thumbnails])
+        arrays["thumbnail_times_s"] = np.array([each.time_s for each in features.thumbnails])
     handle, name = tempfile.mkstemp(dir=entry.parent, suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -277,11 +317,14 @@ def _read_entry(entry: Path) -> ClipFeatures | None:
     try:
         # Opened here, because np.load leaves a damaged file open.
         with open(entry, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            pairs = zip(arrays.get("thumbnail_times_s", ()), arrays.get("thumbnails", ()), strict=True)
             return ClipFeatures(
                 audio=arrays.get("audio"),
                 vision=arrays.get("vision"),
                 audio_state=str(arrays["audio_state"]),
                 vision_state=str(arrays["vision_state"]),
+                duration_s=float(arrays["duration_s"]),
+                thumbnails=tuple(Thumbnail(float(time_s), pixels) for time_s, pixels in pairs),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -304,14 +347,21 @@ def _installed_version(distribution: str) -> str | None:
 
 def _code_sha256() -> str:
     """Hash of the code between a clip and its features, so that a changed feature is never read from a cache."""
-    from modeling_hfr_ame import feature_extraction_hfr_ame_audio, feature_extraction_hfr_ame_vision, feature_scaling
-    from modeling_hfr_ame.media import decode, frame_sampling
+    from modeling_hfr_ame import (
+        face_track,
+        feature_extraction_hfr_ame_audio,
+        feature_extraction_hfr_ame_vision,
+        feature_scaling,
+        frame_sampling,
+        media_decoding,
+    )
 
     digest = hashlib.sha256()
     for module in (
-        decode,
+        media_decoding,
         frame_sampling,
         feature_scaling,
+        face_track,
         feature_extraction_hfr_ame_audio,
         feature_extraction_hfr_ame_vision,
     ):

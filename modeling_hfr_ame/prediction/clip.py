@@ -7,21 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modeling_hfr_ame.errors import InputError
-from modeling_hfr_ame.media import TimedWord
+from modeling_hfr_ame.media import Thumbnail, TimedWord
 from modeling_hfr_ame.time_windows import cut_frames
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small picture.
-
-    Attributes:
-        time_s: Its time in seconds.
-        pixels: (H, W, 3) uint8 RGB.
-    """
-
-    time_s: float
-    pixels: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_hfr_ame.data.clip_features import ClipFeatures, ClipFeatureSpec, extract_clip
+from modeling_hfr_ame.data.clip_features import ClipFeatureSpec, extract_clip
 from modeling_hfr_ame.errors import InputError, MediaError
-from modeling_hfr_ame.media import (
-    MediaLimits,
-    SpeechRecogniser,
-    TimedWord,
-    decode_audio,
-    decode_video_frames,
-    read_transcript,
-)
-from modeling_hfr_ame.prediction.clip import Clip, Thumbnail, words_of
-
-_THUMBNAIL_WIDTH = 160
+from modeling_hfr_ame.media import MediaLimits, SpeechRecogniser, TimedWord, read_transcript, read_waveform
+from modeling_hfr_ame.prediction.clip import Clip, words_of
 
 
 def default_cache_folder() -> Path:
@@ -46,11 +37,10 @@ def read_clip(
     spec = feature_spec(processor, modalities, limits)
     cache = cache_dir or default_cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    result = extract_clip(path, spec, cache)
+    result = extract_clip(path, spec, cache, num_thumbnails=max_thumbnails)
     features = result.load()
     if features is None:
         raise MediaError(str(result.failure))
-    duration_s = _duration_s(features, spec)
     words, source = _read_words(text, transcript)
     notes = []
     if recogniser is not None and "text" in modalities and features.audio is not None:
@@ -69,17 +59,10 @@ def read_clip(
         notes.append(f"No face in {result.num_faceless} of {result.num_pictures} pictures.")
     if features.audio_state == "silent":
         notes.append("The audio track is silent and counts as absent.")
-    thumbnails: tuple[Thumbnail, ...] = ()
-    if max_thumbnails and features.vision is not None:
-        rate_hz = min(spec.video_frame_rate_hz, max_thumbnails / duration_s)
-        video = decode_video_frames(path, rate_hz, _THUMBNAIL_WIDTH, limits=limits)
-        if video is not None:
-            pairs = zip(video.times_s.tolist(), video.frames, strict=True)
-            thumbnails = tuple(Thumbnail(time_s, pixels) for time_s, pixels in pairs)
     return Clip(
         name=path.name,
         sha256=result.sha256,
-        duration_s=duration_s,
+        duration_s=features.duration_s,
         words=words,
         text_source=source,
         audio=features.audio,
@@ -87,7 +70,7 @@ def read_clip(
         audio_rate_hz=spec.audio_frame_rate_hz,
         vision_rate_hz=spec.video_frame_rate_hz,
         states=states,
-        thumbnails=thumbnails[:max_thumbnails],
+        thumbnails=features.thumbnails,
         notes=tuple(notes),
     )
 
@@ -114,7 +97,7 @@ def feature_spec(processor: Any, modalities: Collection[str], limits: MediaLimit
 
 
 def _hear(path: Path, recogniser: SpeechRecogniser, limits: MediaLimits) -> tuple[TimedWord, ...] | None:
-    audio = decode_audio(path, recogniser.sampling_rate, limits=limits)
+    audio = read_waveform(path, recogniser.sampling_rate, limits=limits)
     return None if audio is None else recogniser.words(audio.waveform, audio.sampling_rate) or None
 
 
@@ -126,18 +109,6 @@ def _note_on_hearing(words: tuple[TimedWord, ...] | None, recogniser: SpeechReco
     return (
         f"The words were heard by {recogniser.name}{confidence}: a source of corruption that no estimate here knows of."
     )
-
-
-def _duration_s(features: ClipFeatures, spec: ClipFeatureSpec) -> float:
-    lengths = [
-        len(frames) / rate_hz
-        for frames, rate_hz in (
-            (features.audio, spec.audio_frame_rate_hz),
-            (features.vision, spec.video_frame_rate_hz),
-        )
-        if frames is not None
-    ]
-    return max(lengths, default=0.0)
 
 
 def _read_words(

@@ -178,7 +178,7 @@ def test_result_after_a_crash_reuses_finished_clips(
     prepared: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
-    real_decode = clip_features.decode_media
+    real_decode = clip_features.read_media
 
     def decode_and_count(path: Path, **options: Any) -> Any:
         if len(decoded) == 2:
@@ -186,7 +186,7 @@ def test_result_after_a_crash_reuses_finished_clips(
         decoded.append(path.name)
         return real_decode(path, **options)
 
-    monkeypatch.setattr(clip_features, "decode_media", decode_and_count)
+    monkeypatch.setattr(clip_features, "read_media", decode_and_count)
     with pytest.raises(KeyboardInterrupt):
         prepare_mosi_clips(source, source / "label.csv", tmp_path / "set", workers=1, progress=False)
     assert not (tmp_path / "set").exists()
@@ -198,7 +198,7 @@ def test_result_after_a_crash_reuses_finished_clips(
         decoded_later.append(path.name)
         return real_decode(path, **options)
 
-    monkeypatch.setattr(clip_features, "decode_media", decode_later)
+    monkeypatch.setattr(clip_features, "read_media", decode_later)
     out = prepare_mosi_clips(source, source / "label.csv", tmp_path / "set", workers=1, progress=False)
     assert decoded[0] not in decoded_later
     assert decoded[1] not in decoded_later

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from modeling_hfr_ame import MultimodalSentimentPipeline
+from modeling_hfr_ame.data.clip_features import ClipFeatureSpec, extract_clip
 from modeling_hfr_ame.errors import ConfigError, InputError, MediaError
+from modeling_hfr_ame.feature_extraction_hfr_ame_audio import AUDIO_FEATURE_NAMES, HfrAmeAudioFeatureExtractor
+from modeling_hfr_ame.feature_extraction_hfr_ame_vision import HfrAmeVisionFeatureExtractor
 from modeling_hfr_ame.media import decode_media
 from modeling_hfr_ame.media_inputs import read_audio, read_video, read_vision
 from modeling_hfr_ame.prediction import Predictor
@@ -168,7 +171,7 @@ def test_media_file_alone_is_an_item(
     assert native_pipe(["clip.mp4", "the end"]) == [expected, native_pipe({"text": "the end"})]
     # A sentence stays a sentence, and a missing file is not scored as one.
     assert native_pipe("the end of clip.mp4") == native_pipe({"text": "the end of clip.mp4"})
-    with pytest.raises(MediaError, match=r"other\.mp4 must be a readable file"):
+    with pytest.raises(MediaError, match=r"other\.mp4 can't be read"):
         native_pipe("other.mp4")
     assert native_pipe({"text": "other.mp4"})["severity"]["audio"] == 1.0
 
@@ -206,24 +209,27 @@ def test_windows_that_make_no_sense_are_named(
         native_pipe(item, **arguments)
 
 
-def test_media_are_decoded_as_the_package_prepares_datasets(tmp_path: Path) -> None:
+def test_features_of_a_file_are_those_of_a_prepared_dataset_bit_for_bit(tmp_path: Path) -> None:
     stereo = np.stack([tone(1.3), 0.5 * tone(1.3, 220.0)])
     uneven = [0.0, 0.1, 0.15, 0.4, 0.41, 0.9, 1.25]
     for suffix, codec in (("mp4", "aac"), ("mkv", "pcm_s16le")):
         clip = write_clip(tmp_path / f"clip.{suffix}", uneven, stereo, audio_codec=codec)
         for rate_hz in (5.0, 12.5):
-            media = decode_media(clip, frame_rate_hz=rate_hz)
-            tracks = read_video(clip, 16000, rate_hz)
-            assert media.audio is not None
-            assert media.video is not None
-            np.testing.assert_array_equal(tracks.waveform, media.audio.waveform)
-            np.testing.assert_array_equal(tracks.pictures, media.video.frames)
+            spec = ClipFeatureSpec(video_frame_rate_hz=rate_hz)
+            stored = extract_clip(clip, spec, tmp_path).load()
+            read = read_video(clip, spec.audio_extractor, spec.vision_extractor)
+            assert stored is not None
+            assert stored.audio is not None
+            np.testing.assert_array_equal(read.audio, stored.audio)
+            np.testing.assert_array_equal(read.vision, stored.vision)
 
 
 def test_wav_of_another_rate_and_width_is_converted() -> None:
-    waveform, rate = read_audio(wav(tone(rate=8000), rate=8000), None, 16000)
-    assert rate == 16000
-    assert len(waveform) == pytest.approx(16000, abs=50)
+    extractor = HfrAmeAudioFeatureExtractor()
+    frames, rate = read_audio(wav(tone(frequency_hz=220.0, rate=8000), rate=8000), None, extractor)
+    assert rate is None
+    assert frames is not None
+    np.testing.assert_allclose(np.exp(frames[1:-1, AUDIO_FEATURE_NAMES.index("log_f0_mean")]), 220.0, rtol=0.02)
 
 
 @pytest.mark.parametrize("score", [-3.0, -2.5, -0.5, 0.49, 0.5, 1.5, 2.51, 4.0])
@@ -245,11 +251,11 @@ def test_bin_of_sims_has_its_five_classes(score: float, expected: int) -> None:
         ({"sound": "a"}, InputError, "an item may hold .*; found sound; rename or drop"),
         ({}, InputError, "a sample needs text, audio or vision"),
         ({"audio": "https://example.org/a.wav"}, MediaError, "found the address .*; download the file first"),
-        ({"audio": "no-such-file.wav"}, MediaError, r"no-such-file\.wav must be a readable file"),
-        ({"audio": b""}, MediaError, "media must have 1 to"),
-        ({"audio": b"not a recording"}, MediaError, "a media file must be decodable"),
+        ({"audio": "no-such-file.wav"}, MediaError, r"no-such-file\.wav can't be read \(No such file"),
+        ({"audio": b""}, MediaError, r"the data is empty \(0 bytes\)"),
+        ({"audio": b"not a recording"}, MediaError, "the data can't be decoded"),
         ({"audio": npy(np.zeros((3, 5)))[:-1]}, MediaError, "an .npy file must hold one complete array"),
-        ({"audio": wav(tone())[:-10]}, MediaError, "a wav file must be complete|decodable"),
+        ({"audio": wav(tone())[:-10]}, MediaError, "a wav file must be complete|can't be decoded"),
         ({"video": np.zeros((2, 3))}, MediaError, "video must be the path or the bytes"),
         ({"audio": np.zeros((3, 4))}, InputError, "width|features"),
     ],
@@ -270,16 +276,16 @@ def test_media_without_the_wanted_track_is_named(tmp_path: Path) -> None:
     silent = write_clip(tmp_path / "pictures.mp4", even_times(0.4))
     sound = write_clip(tmp_path / "sound.mp4", None, tone(0.4))
     with pytest.raises(MediaError, match="audio needs a file with an audio track"):
-        read_audio(silent, None, 16000)
+        read_audio(silent, None, HfrAmeAudioFeatureExtractor())
     with pytest.raises(MediaError, match="vision needs a file with a video track"):
-        read_vision(sound, 5.0)
+        read_vision(sound, HfrAmeVisionFeatureExtractor())
 
 
 def test_playlist_can_not_lead_to_another_file(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.ts", even_times(0.4), tone(0.4), audio_codec="mp2")
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\n{clip}\n#EXT-X-ENDLIST\n".encode()
-    with pytest.raises(MediaError, match="a media file must be decodable"):
-        read_audio(playlist, None, 16000)
+    with pytest.raises(MediaError, match="the data is a playlist"):
+        read_audio(playlist, None, HfrAmeAudioFeatureExtractor())
 
 
 def test_unknown_parameter_and_unfinished_push_are_refused(pipe: MultimodalSentimentPipeline, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Sampling of a video track by presentation time."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,23 @@ import numpy as np
 _TIME_TOLERANCE_S = 1e-3
 
 
-class FrameSampler:
-    """Keeps, for each instant 0, 1/r, 2/r, … from the first frame on, the frame that is on screen.
+@dataclass(frozen=True)
+class Picture:
+    """The frame that is on screen at one sampling instant.
 
-    Frames are converted only when kept: most source frames are never turned into RGB.
+    Attributes:
+        time_s: Its presentation time in seconds from the first frame of the track.
+        pixels: (H, W, 3) uint8 RGB, upright. A frame that stays on screen is the same array at the next instant.
+    """
+
+    time_s: float
+    pixels: np.ndarray[Any, Any]
+
+
+class FrameSampler:
+    """Picks, for each instant 0, 1/r, 2/r, … from the first frame on, the frame that is on screen.
+
+    Frames are converted only when picked: most source frames are never turned into RGB.
     """
 
     def __init__(self, frame_rate_hz: float, max_width: int) -> None:
@@ -29,13 +41,7 @@ class FrameSampler:
         self._first_time_s: float | None = None
         self._pending: Any = None
         self._size: tuple[int, int] | None = None
-        self._frames: list[np.ndarray] = []
-        self._times_s: list[float] = []
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of the frames kept so far."""
-        return len(self._frames) * self._frames[0].nbytes if self._frames else 0
+        self._num_picked = 0
 
     def place(self, stream_time_s: float) -> float:
         """Turns a time of the stream's own clock into seconds from the first frame, never before the last frame."""
@@ -44,35 +50,32 @@ class FrameSampler:
         # A broken muxer may step back; such a frame replaces the picture without moving the clock.
         return max(stream_time_s - self._first_time_s, self.last_time_s)
 
-    def add(self, frame: Any, time_s: float) -> None:
-        """Takes the next decoded frame, which `place` put at `time_s`."""
-        self._keep_until(time_s)
+    def add(self, frame: Any, time_s: float) -> list[Picture]:
+        """Takes the next decoded frame, which `place` put at `time_s`; returns the pictures that this makes certain."""
+        pictures = self._pick_until(time_s)
         self._pending, self.last_time_s = frame, time_s
+        return pictures
 
-    def finish(self, last_frame_s: float) -> tuple[np.ndarray, np.ndarray]:
+    def finish(self, last_frame_s: float) -> list[Picture]:
         """Ends the track.
 
         Args:
             last_frame_s: How long the last frame stays on screen, in seconds.
 
         Returns:
-            The frames (n, H, W, 3) uint8 and their presentation times (n,) in seconds from the first frame.
+            The last pictures.
         """
-        self._keep_until(self.last_time_s + max(last_frame_s, 2 * _TIME_TOLERANCE_S))
-        if not self._frames:
-            return np.empty((0, 0, 0, 3), np.uint8), np.empty(0)
-        return np.stack(self._frames), np.array(self._times_s)
+        return self._pick_until(self.last_time_s + max(last_frame_s, 2 * _TIME_TOLERANCE_S))
 
-    def _keep_until(self, end_s: float) -> None:
-        """Keeps the pending frame for every sampling instant before `end_s`."""
-        picture: np.ndarray | None = None
-        while self._pending is not None and len(self._frames) / self.frame_rate_hz < end_s - _TIME_TOLERANCE_S:
-            if picture is None:
-                picture = self._to_rgb(self._pending)
-            self._frames.append(picture)
-            self._times_s.append(self.last_time_s)
+    def _pick_until(self, end_s: float) -> list[Picture]:
+        """Picks the pending frame for every sampling instant before `end_s`."""
+        pictures: list[Picture] = []
+        while self._pending is not None and self._num_picked / self.frame_rate_hz < end_s - _TIME_TOLERANCE_S:
+            pictures.append(pictures[0] if pictures else Picture(self.last_time_s, self._to_rgb(self._pending)))
+            self._num_picked += 1
+        return pictures
 
-    def _to_rgb(self, frame: Any) -> np.ndarray:
+    def _to_rgb(self, frame: Any) -> np.ndarray[Any, Any]:
         """Scales, converts and turns a frame upright; a change of size within a track is scaled to the first size."""
         quarter_turns = round(frame.rotation / 90) % 4
         if self._size is None:
