@@ -192,8 +192,9 @@ def stream_media(file: BinaryIO, name: str, request: DecodingRequest, limits: Me
         audio = _AudioReader.of(container, request.sampling_rate, limits, name)
         video = _VideoReader.of(container, request, limits, name)
         readers: dict[int, Any] = {reader.stream.index: reader for reader in (audio, video) if reader is not None}
-        if not readers and not (container.streams.audio or container.streams.video):
-            raise MediaError(f"{name} must hold an audio or a video track, found neither; give another file")
+        both_wanted = request.sampling_rate is not None and request.frame_rate_hz is not None
+        if not readers and (both_wanted or not (container.streams.audio or container.streams.video)):
+            raise MediaError(f"{name} must hold an audio or a video track, found none to decode; give another file")
         yield TrackList(audio is not None, video is not None, _longest_stated_s(container) or None)
         if readers:
             for packet in container.demux([reader.stream for reader in readers.values()]):

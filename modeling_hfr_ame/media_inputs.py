@@ -75,8 +75,8 @@ def read_audio(
     if isinstance(value, dict) and "array" in value:
         value, sampling_rate = value["array"], value.get("sampling_rate", sampling_rate)
     if not _is_file(value):
-        array = as_numpy(value)
-        return array, sampling_rate if array.ndim == 1 else None
+        given = as_numpy(value)
+        return given, sampling_rate if given.ndim == 1 else None
     array = _read_npy(value, limits or MediaLimits())
     if array is not None:
         return array, sampling_rate if array.ndim == 1 else None
@@ -149,7 +149,8 @@ def read_tracks(
     limits = limits or MediaLimits()
     rate = None if audio_extractor is None else int(audio_extractor.sampling_rate)
     frame_rate_hz = None if vision_extractor is None else float(vision_extractor.frame_rate_hz)
-    audio = vision = None
+    audio: Any = None
+    vision: Any = None
     tracks = TrackList(False, False, None)
     peak, num_pictures = 0.0, 0
     with open_source(source, limits) as (file, name):

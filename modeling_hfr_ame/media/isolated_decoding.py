@@ -122,6 +122,11 @@ class MediaStream:
         self._clock.daemon = True
         self._clock.start()
 
+    @property
+    def process_id(self) -> int:
+        """Number of the process that decodes."""
+        return self._process.pid
+
     def __enter__(self) -> MediaStream:
         return self
 

@@ -254,7 +254,7 @@ def test_media_with_only_a_data_track_is_refused(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "data.mp4", even_times())
     # Handler type and sample entry of the track now say timed metadata.
     path.write_bytes(path.read_bytes().replace(b"vide", b"data").replace(b"mp4v", b"gpmd"))
-    with pytest.raises(MediaError, match=r"data\.mp4 must hold an audio or a video track, found neither"):
+    with pytest.raises(MediaError, match=r"data\.mp4 must hold an audio or a video track, found none to decode"):
         decode_media(path)
 
 
