@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_hfr_ame.data.clip_features import ClipFeatureSpec, extract_clip
+from modeling_hfr_ame.data.clip_features import ClipFeatures, ClipFeatureSpec, extract_clip
 from modeling_hfr_ame.errors import InputError, MediaError
 from modeling_hfr_ame.media import MediaLimits, SpeechRecogniser, TimedWord, read_transcript, read_waveform
 from modeling_hfr_ame.prediction.clip import Clip, words_of
@@ -62,7 +62,7 @@ def read_clip(
     return Clip(
         name=path.name,
         sha256=result.sha256,
-        duration_s=features.duration_s,
+        duration_s=_duration_s(features, spec),
         words=words,
         text_source=source,
         audio=features.audio,
@@ -109,6 +109,14 @@ def _note_on_hearing(words: tuple[TimedWord, ...] | None, recogniser: SpeechReco
     return (
         f"The words were heard by {recogniser.name}{confidence}: a source of corruption that no estimate here knows of."
     )
+
+
+def _duration_s(features: ClipFeatures, spec: ClipFeatureSpec) -> float:
+    """Length up to the end of the last frame: a window that ends before it would lose it."""
+    rates_hz = {"audio": spec.audio_frame_rate_hz, "vision": spec.video_frame_rate_hz}
+    frames = {name: getattr(features, name) for name in rates_hz}
+    lengths = [len(values) / rates_hz[name] for name, values in frames.items() if values is not None]
+    return max(lengths, default=features.duration_s)
 
 
 def _read_words(
