@@ -20,6 +20,8 @@ from transformers.audio_utils import mel_filter_bank, window_function
 
 from .errors import ConfigError, InputError
 from .feature_scaling import Array, FrameFeatureExtractor, as_frames, as_numpy
+from .hub_backbones import NATIVE_BACKEND, pinned_hub_model
+from .hub_features import HubAudioStream
 
 NUM_MEL_BANDS = 24
 AUDIO_FEATURE_NAMES = (
@@ -79,6 +81,8 @@ class HfrAmeAudioFeatureExtractor(FrameFeatureExtractor):
         feature_mean: Fitted means of D features; None = not fitted.
         feature_std: Fitted standard deviations; None = not fitted.
         clip_value: Bound of standardised values.
+        backend: `native`, or `hf:<id or path>` of the Hub model whose states are the features.
+        backend_sha256: Hash of that model; None = the one that is there.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -101,10 +105,21 @@ class HfrAmeAudioFeatureExtractor(FrameFeatureExtractor):
         feature_mean: Sequence[float] | None = None,
         feature_std: Sequence[float] | None = None,
         clip_value: float = 5.0,
+        backend: str = NATIVE_BACKEND,
+        backend_sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            feature_size, sampling_rate, frame_rate_hz, feature_names, feature_mean, feature_std, clip_value, **kwargs
+            feature_size,
+            sampling_rate,
+            frame_rate_hz,
+            feature_names,
+            feature_mean,
+            feature_std,
+            clip_value,
+            backend,
+            backend_sha256,
+            **kwargs,
         )
         if sampling_rate < 8000 or frame_rate_hz > 1 / _HOP_S:
             raise ConfigError(
@@ -156,6 +171,9 @@ class HfrAmeAudioFeatureExtractor(FrameFeatureExtractor):
                 f"a waveform needs sampling_rate={self.sampling_rate}; found {rate}. "
                 "State the rate, and resample to it where it differs."
             )
+        if self.backend != NATIVE_BACKEND:
+            model = pinned_hub_model(self.modality, self.backend, self.backend_sha256)
+            return HubAudioStream(model, self.sampling_rate, self.frame_rate_hz)
         return WaveformFeatureStream(self.sampling_rate, self.frame_rate_hz)
 
 

@@ -19,6 +19,8 @@ from transformers import ProcessorMixin
 from .errors import InputError
 from .face_track import FaceTrack, TrackedPicture
 from .feature_scaling import Array, FrameFeatureExtractor, as_frames, as_numpy
+from .hub_backbones import NATIVE_BACKEND, pinned_hub_model
+from .hub_features import HubVisionStream
 
 try:
     import cv2
@@ -62,6 +64,8 @@ class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
         feature_mean: Fitted means of D features; None = not fitted.
         feature_std: Fitted standard deviations; None = not fitted.
         clip_value: Bound of standardised values.
+        backend: `native`, or `hf:<id or path>` of the Hub model whose states are the features.
+        backend_sha256: Hash of that model; None = the one that is there.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -82,12 +86,23 @@ class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
         feature_mean: Sequence[float] | None = None,
         feature_std: Sequence[float] | None = None,
         clip_value: float = 5.0,
+        backend: str = NATIVE_BACKEND,
+        backend_sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
         # One picture gives one frame; the base class's second name for the rate comes back from the saved JSON.
         kwargs.pop("sampling_rate", None)
         super().__init__(
-            feature_size, frame_rate_hz, frame_rate_hz, feature_names, feature_mean, feature_std, clip_value, **kwargs
+            feature_size,
+            frame_rate_hz,
+            frame_rate_hz,
+            feature_names,
+            feature_mean,
+            feature_std,
+            clip_value,
+            backend,
+            backend_sha256,
+            **kwargs,
         )
 
     @classmethod
@@ -154,6 +169,9 @@ class HfrAmeVisionFeatureExtractor(FrameFeatureExtractor):
                 f"pictures must be sampled at {self.frame_rate_hz} per second; found video_frame_rate {rate}. "
                 "Pick frames at that rate while decoding."
             )
+        if self.backend != NATIVE_BACKEND:
+            model = pinned_hub_model(self.modality, self.backend, self.backend_sha256)
+            return HubVisionStream(model, self.frame_rate_hz)
         return FaceFeatureStream(self.frame_rate_hz)
 
 

@@ -19,6 +19,7 @@ import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from .errors import ConfigError, InputError
+from .hub_backbones import NATIVE_BACKEND, backend_name, pinned_hub_model
 
 Array = np.ndarray[Any, Any]
 
@@ -184,9 +185,11 @@ class FrameFeatureExtractor(SequenceFeatureExtractor):
         feature_mean: D floats, or None = not fitted: frames pass without scaling and without clipping.
         feature_std: D positive floats, or None together with `feature_mean`.
         clip_value: Bound of standardised values, in standard deviations; > 0.
+        backend: `native`, or `hf:<id or path>` of the Hub model whose states are the features.
+        backend_sha256: Hash of that model; None = the one that is there, which is loaded and pinned now.
 
     Raises:
-        ConfigError: If a value is out of range or the lists disagree with `feature_size`.
+        ConfigError: If a value is out of range, the lists disagree with `feature_size`, or there is no such model.
     """
 
     modality: ClassVar[str]
@@ -201,8 +204,14 @@ class FrameFeatureExtractor(SequenceFeatureExtractor):
         feature_mean: Sequence[float] | None,
         feature_std: Sequence[float] | None,
         clip_value: float,
+        backend: str = NATIVE_BACKEND,
+        backend_sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if backend_name(backend) is not None and (feature_size is None or backend_sha256 is None):
+            model = pinned_hub_model(self.modality, backend, backend_sha256)
+            feature_size, backend_sha256 = model.feature_size, model.sha256
+        self.backend, self.backend_sha256 = backend, backend_sha256
         if feature_names is None:
             numbered = [f"{self.modality}_{index}" for index in range(feature_size or 0)]
             feature_names = self.native_feature_names if feature_size is None else numbered
@@ -233,8 +242,8 @@ class FrameFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def accepts_raw_signal(self) -> bool:
-        """True where the features are the native ones, so that `extract` can compute them."""
-        return self.feature_names == list(self.native_feature_names)
+        """True where the features are the native ones or a Hub model's, so that `extract` can compute them."""
+        return self.backend != NATIVE_BACKEND or self.feature_names == list(self.native_feature_names)
 
     def set_scaler(self, feature_mean: Sequence[float], feature_std: Sequence[float]) -> None:
         """Stores D means and D positive standard deviations.

@@ -43,6 +43,12 @@ def prepare(
     workers: int = typer.Option(2, "--workers", min=1, help="Number of processes that decode (clips)."),
     audio_hz: float = typer.Option(10.0, "--audio-hz", help="Audio feature frames per second (clips)."),
     video_hz: float = typer.Option(5.0, "--video-hz", help="Vision feature frames per second (clips)."),
+    audio_backend: str = typer.Option(
+        "native", "--audio-backend", help="native, or hf:<id or path> of a Hub audio model (clips)."
+    ),
+    vision_backend: str = typer.Option(
+        "native", "--vision-backend", help="native, or hf:<id or path> of a Hub vision model (clips)."
+    ),
     exclude_video: list[str] = typer.Option(
         [], "--exclude-video", help="Video kept out of training and validation; repeatable (clips)."
     ),
@@ -70,6 +76,8 @@ def prepare(
             workers=workers,
             audio_frame_rate_hz=audio_hz,
             video_frame_rate_hz=video_hz,
+            audio_backend=audio_backend,
+            vision_backend=vision_backend,
             exclude_videos=tuple(exclude_video),
             overwrite=overwrite,
             dataset_name=name or "mosi_clips",

@@ -35,6 +35,7 @@ from modeling_hfr_ame.data.manifest import sha256_file
 from modeling_hfr_ame.errors import DataError, HfrAmeError
 from modeling_hfr_ame.feature_extraction_hfr_ame_audio import HfrAmeAudioFeatureExtractor, is_silent
 from modeling_hfr_ame.feature_extraction_hfr_ame_vision import HfrAmeVisionFeatureExtractor
+from modeling_hfr_ame.hub_backbones import NATIVE_BACKEND
 from modeling_hfr_ame.media import AudioBlock, MediaLimits, MediaStream, Thumbnail, read_media
 from modeling_hfr_ame.media.thumbnails import ThumbnailPicker
 
@@ -52,21 +53,51 @@ class ClipFeatureSpec:
         audio_frame_rate_hz: Audio feature frames per second.
         video_frame_rate_hz: Sampled pictures, hence vision feature frames, per second.
         limits: What is refused while decoding.
+        audio_backend: `native`, or `hf:<id or path>` of a Hub audio model.
+        vision_backend: `native`, or `hf:<id or path>` of a Hub vision model.
+        audio_backend_sha256: Hash of the audio model that it must be; None = the one that is there.
+        vision_backend_sha256: Likewise for vision.
     """
 
     audio_frame_rate_hz: float = 10.0
     video_frame_rate_hz: float = 5.0
     limits: MediaLimits = field(default_factory=MediaLimits)
+    audio_backend: str = NATIVE_BACKEND
+    vision_backend: str = NATIVE_BACKEND
+    audio_backend_sha256: str | None = None
+    vision_backend_sha256: str | None = None
+
+    @classmethod
+    def of_processor(cls, processor: Any, limits: MediaLimits | None = None) -> ClipFeatureSpec:
+        """Says what features a processor's model was trained on; they are then the same bits."""
+        audio, vision = processor.feature_extractor, processor.vision_feature_extractor
+        return cls(
+            audio_frame_rate_hz=float(audio.frame_rate_hz),
+            video_frame_rate_hz=float(vision.frame_rate_hz),
+            limits=limits or MediaLimits(),
+            audio_backend=audio.backend,
+            vision_backend=vision.backend,
+            audio_backend_sha256=audio.backend_sha256,
+            vision_backend_sha256=vision.backend_sha256,
+        )
 
     @cached_property
     def audio_extractor(self) -> HfrAmeAudioFeatureExtractor:
         """The extractor of audio features."""
-        return HfrAmeAudioFeatureExtractor(frame_rate_hz=self.audio_frame_rate_hz)
+        return HfrAmeAudioFeatureExtractor(
+            frame_rate_hz=self.audio_frame_rate_hz,
+            backend=self.audio_backend,
+            backend_sha256=self.audio_backend_sha256,
+        )
 
     @cached_property
     def vision_extractor(self) -> HfrAmeVisionFeatureExtractor:
         """The extractor of vision features."""
-        return HfrAmeVisionFeatureExtractor(frame_rate_hz=self.video_frame_rate_hz)
+        return HfrAmeVisionFeatureExtractor(
+            frame_rate_hz=self.video_frame_rate_hz,
+            backend=self.vision_backend,
+            backend_sha256=self.vision_backend_sha256,
+        )
 
     @property
     def feature_names(self) -> dict[str, list[str]]:
@@ -83,8 +114,13 @@ class ClipFeatureSpec:
                 "extractor": type(self.audio_extractor).__name__,
                 "sampling_rate": self.audio_extractor.sampling_rate,
                 "frame_rate_hz": self.audio_frame_rate_hz,
+                **_describe_backend(self.audio_extractor),
             },
-            "vision": {"extractor": type(self.vision_extractor).__name__, "frame_rate_hz": self.video_frame_rate_hz},
+            "vision": {
+                "extractor": type(self.vision_extractor).__name__,
+                "frame_rate_hz": self.video_frame_rate_hz,
+                **_describe_backend(self.vision_extractor),
+            },
             "limits": asdict(self.limits),
             "versions": {name: _installed_version(name) for name in ("av", "numpy", "opencv-python-headless")},
         }
@@ -338,6 +374,17 @@ def _start_worker() -> None:
         cv2.setNumThreads(1)
 
 
+def _describe_backend(extractor: Any) -> dict[str, str]:
+    if extractor.backend == NATIVE_BACKEND:
+        return {}
+    return {
+        "backend": extractor.backend,
+        "backend_sha256": extractor.backend_sha256,
+        "torch": _installed_version("torch") or "",
+        "transformers": _installed_version("transformers") or "",
+    }
+
+
 def _installed_version(distribution: str) -> str | None:
     try:
         return version(distribution)
@@ -353,6 +400,8 @@ def _code_sha256() -> str:
         feature_extraction_hfr_ame_vision,
         feature_scaling,
         frame_sampling,
+        hub_backbones,
+        hub_features,
         media_decoding,
     )
 
@@ -364,6 +413,8 @@ def _code_sha256() -> str:
         face_track,
         feature_extraction_hfr_ame_audio,
         feature_extraction_hfr_ame_vision,
+        hub_backbones,
+        hub_features,
     ):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()

@@ -26,6 +26,7 @@ from modeling_hfr_ame.data.label_table import SPLIT_OF_MODE, UNIMODAL_LABELS, La
 from modeling_hfr_ame.data.manifest import sha256_file
 from modeling_hfr_ame.data.stored import check_target, write_stored_dataset
 from modeling_hfr_ame.errors import DataError
+from modeling_hfr_ame.hub_backbones import NATIVE_BACKEND
 from modeling_hfr_ame.media import MediaLimits
 
 BUILDER_VERSION = "1"
@@ -44,6 +45,8 @@ def prepare_mosi_clips(
     workers: int = 2,
     audio_frame_rate_hz: float = 10.0,
     video_frame_rate_hz: float = 5.0,
+    audio_backend: str = NATIVE_BACKEND,
+    vision_backend: str = NATIVE_BACKEND,
     exclude_videos: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = True,
@@ -61,6 +64,8 @@ def prepare_mosi_clips(
         workers: Processes that decode; 1 = this process.
         audio_frame_rate_hz: Audio feature frames per second.
         video_frame_rate_hz: Vision feature frames per second.
+        audio_backend: `native`, or `hf:<id or path>` of a Hub audio model whose states are the features.
+        vision_backend: Likewise for vision; the model sees the face of each picture.
         exclude_videos: Videos whose training and validation rows go to the split `held_out`; their test rows stay in
             test. The column `fold` keeps the table's own mode of every row.
         overwrite: Replace an existing stored dataset.
@@ -77,12 +82,15 @@ def prepare_mosi_clips(
         DataError: The table, a label or the target folder can't be used, no clip belongs to any row, or an excluded
             video is not in the table.
         InputError: OpenCV is missing.
+        ConfigError: A backend can't be used.
     """
     target = Path(out)
     check_target(target, overwrite)
     table = read_label_table(labels)
     _check_excluded(table, exclude_videos)
-    spec = ClipFeatureSpec(audio_frame_rate_hz, video_frame_rate_hz, limits or MediaLimits())
+    spec = ClipFeatureSpec(
+        audio_frame_rate_hz, video_frame_rate_hz, limits or MediaLimits(), audio_backend, vision_backend
+    )
     files, unlabelled = ({}, []) if clips is None else find_clips(clips, table)
     cache_folder = Path(cache) if cache is not None else target.parent / f".{target.name}-features"
     results = _extract(files, spec, cache_folder, workers, progress) if files else {}

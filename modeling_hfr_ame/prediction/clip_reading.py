@@ -89,11 +89,7 @@ def feature_spec(processor: Any, modalities: Collection[str], limits: MediaLimit
                 "a recording; use a model that was trained on clips (hfr-ame prepare CLIPS), or the pipeline with "
                 "frames of your own"
             )
-    return ClipFeatureSpec(
-        audio_frame_rate_hz=float(processor.feature_extractor.frame_rate_hz),
-        video_frame_rate_hz=float(processor.vision_feature_extractor.frame_rate_hz),
-        limits=limits,
-    )
+    return ClipFeatureSpec.of_processor(processor, limits)
 
 
 def _hear(path: Path, recogniser: SpeechRecogniser, limits: MediaLimits) -> tuple[TimedWord, ...] | None:

@@ -54,6 +54,8 @@ from modeling_hfr_ame.training.selection import SELECTION_SEED, selection_datase
 from modeling_hfr_ame.training.text_encoders import TextEncoderSource, load_text_encoder, warm_start_text_encoder
 
 SYNTHETIC_TALKERS = "synthetic_talkers"
+# What a manifest says of the way from a recording to features, and the processor keeps.
+_FEATURE_SETTINGS = ("frame_rate_hz", "backend", "backend_sha256")
 
 
 @dataclass
@@ -349,11 +351,13 @@ def _build_processor(data_args: DataArguments, manifest: dict[str, Any], source:
     extractors = {}
     for name, extractor_class in (("audio", HfrAmeAudioFeatureExtractor), ("vision", HfrAmeVisionFeatureExtractor)):
         native = list(extractor_class.native_feature_names)
-        # Native features can be computed from raw signals at prediction; other ones only by whoever made them.
-        is_native = list(names.get(name, ())) == native
-        extractors[name] = (
-            extractor_class() if is_native else extractor_class(feature_size=sizes[name], feature_names=names.get(name))
-        )
+        spec = manifest.get("feature_spec", {}).get(name, {})
+        settings = {key: spec[key] for key in _FEATURE_SETTINGS if key in spec}
+        # Native features and a Hub model's can be computed from raw signals at prediction, at the rate of the data;
+        # other ones only by whoever made them.
+        if list(names.get(name, ())) != native:
+            settings |= {"feature_size": sizes[name], "feature_names": names.get(name)}
+        extractors[name] = extractor_class(**settings)
     longest_text = min(data_args.max_text_length, _encoder_limit(source))
     return HfrAmeProcessor(
         extractors["audio"],
