@@ -24,7 +24,7 @@ from modeling_hfr_ame.corruption import CorruptionRecipe
 from modeling_hfr_ame.errors import ConfigError, DataError, HfrAmeError, InputError
 from modeling_hfr_ame.media import MediaLimits, SpeechRecogniser, TimedWord
 from modeling_hfr_ame.prediction.clip import Clip, clip_of_text
-from modeling_hfr_ame.prediction.clip_reading import read_clip
+from modeling_hfr_ame.prediction.clip_reading import feature_spec, read_clip
 from modeling_hfr_ame.prediction.encoded_clip import CLEAN, EncodedClip, read_recipe_or_clean
 from modeling_hfr_ame.prediction.restoration_view import (
     RestorationView,
@@ -137,6 +137,15 @@ class Predictor:
             return frozenset(self._vocabulary)
         special = set(self.processor.tokenizer.all_special_tokens)
         return frozenset(w for w in self.processor.tokenizer.get_vocab() if w not in special and w.isalpha())
+
+    @cached_property
+    def feature_digest(self) -> str:
+        """Hash of everything that a recording's features depend on, the code that computes them included.
+
+        Raises:
+            InputError: The model takes features that can't be computed from a recording.
+        """
+        return feature_spec(self.processor, self.modalities, self.limits).digest
 
     @cached_property
     def fingerprint(self) -> str:

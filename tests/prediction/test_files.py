@@ -117,6 +117,16 @@ def test_other_options_are_computed_again(
     assert not next(predict_files(predictor, paths, TIMELINE, journal=journal, again=paths)).resumed
 
 
+def test_other_feature_code_is_computed_again(
+    predictor: Predictor, talkers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, paths = tmp_path / "journal.jsonl", [talkers / "drawn00_1.mp4"]
+    list(predict_files(predictor, paths, journal=journal))
+    assert next(predict_files(predictor, paths, journal=journal)).resumed
+    monkeypatch.setitem(predictor.__dict__, "feature_digest", "of a later release")
+    assert not next(predict_files(predictor, paths, journal=journal)).resumed
+
+
 def test_results_survive_the_way_through_json(predictor: Predictor, talkers: Path) -> None:
     path = talkers / "drawn00_1.mp4"
     for options in (TIMELINE, PredictionOptions(text="slow but")):
