@@ -92,7 +92,8 @@ class CyinForSentiment(PeerForSentiment):
     Repairs of `variant="repaired"`, the default; `variant="reference"` has none of them:
 
     - Alignment averages neighbouring valid frames over equal parts of the clip. The reference averages frames that lie
-      a multiple of the aligned length apart, padding included: a short text is mixed with states of padding.
+      a multiple of the aligned length apart, padding included: a short text is mixed with states of padding. Inputs of
+      one length it takes for aligned, whatever that length is.
     - Evaluation uses the means of the latents. The reference samples them in evaluation too, so the same clip scores
       differently each time.
     - Two translations of one modality are averaged, as each alone has the scale of its target. The reference adds them,

@@ -367,7 +367,8 @@ class DashFusionForSentiment(PeerForSentiment):
             companions: Batch contract of the companions of each row, row by row: positives, then negatives, with
                 `labels`. None: they are chosen inside the batch, in `repaired`; `reference` then has no such term.
         """
-        if self.config.contrastive_weight == 0 or (companions is None and not self.config.is_repaired):
+        is_off = self.config.contrastive_weight == 0 if self.config.is_repaired else companions is None
+        if is_off:
             return {}
         terms = self.contrast(prediction.states, labels, companions)
         if self.config.is_repaired:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers_on_utterances import summarise, tables
 from modeling_hfr_ame.evaluation.markdown import markdown_report, mean_and_sd
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,6 +33,16 @@ def test_overview_of_peers_shows_each_variant_as_its_document_has_it(peer: str) 
         means = [model["protocols"][protocol]["mean"] for protocol in ("P0", "P1")]
         cells = [mean_and_sd(mean[metric]) for mean in means for metric in ("mae", "corr")]
         assert f"| {peer} | {variant} | {' | '.join(cells)} |" in overview
+
+
+def test_peers_on_utterance_features_show_the_tables_of_their_document() -> None:
+    document = json.loads((RESULTS / "peers_utterances.json").read_text(encoding="utf-8"))
+    assert document["seeds"] == [1111, 1112, 1113]
+    assert set(document["models"]) == set(PEERS)
+    for model in document["models"].values():
+        # The spreads follow from the scores of the runs.
+        assert summarise({variant: found["runs"] for variant, found in model["variants"].items()}) == model
+    assert tables(document) in (RESULTS / "peers.md").read_text(encoding="utf-8")
 
 
 def test_readme_numbers_stand_in_a_study() -> None:

@@ -25,6 +25,7 @@ from modeling_hfr_ame.evaluation.run_folders import RUN_RECORD, find_runs
 from modeling_hfr_ame.evaluation.tables import conditions
 from modeling_hfr_ame.hub import card_tables
 from modeling_hfr_ame.hub.card_metadata import card_data, eval_results_yaml
+from modeling_hfr_ame.hub.methods import METHODS
 from modeling_hfr_ame.hub.run_description import describe_runs
 
 CARD_FILE = "README.md"
@@ -32,15 +33,6 @@ EVAL_RESULTS_FOLDER = ".eval_results"
 _SCHEMA_VERSION = 1
 _TEMPLATE = "card.md.j2"
 _OWN_MODEL = "hfr_ame"
-_TITLES = {
-    "hfr_ame": "HFR-AME",
-    "lnln": "LNLN",
-    "hme": "HME",
-    "cyin": "CyIN",
-    "dashfusion": "DashFusion",
-    "mmslf": "MMSLF",
-    "midg": "MIDG",
-}
 
 
 @dataclass(frozen=True)
@@ -176,7 +168,8 @@ def render_card(
             name=name,
             d=description,
             run=description["runs"][0] if description else None,
-            is_own_model=description is None or description["runs"][0]["model"] == _OWN_MODEL,
+            is_own_model=_model_of(description) == _OWN_MODEL,
+            method=METHODS.get(_model_of(description)),
             dataset=dataset,
             synthetic=synthetic,
             dataset_name=dataset_name,
@@ -194,6 +187,11 @@ def render_card(
         dataset_name=dataset_name,
         figures=figures,
     )
+
+
+def _model_of(description: Mapping[str, Any] | None) -> str:
+    """Name of the described model; the package's own where nothing is described."""
+    return str(description["runs"][0]["model"]) if description else _OWN_MODEL
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
@@ -267,10 +265,10 @@ def _dataset_name(description: Mapping[str, Any] | None, results: Sequence[Mappi
 
 
 def _title(description: Mapping[str, Any] | None, name: str, dataset_name: str) -> str:
-    model = str(description["runs"][0]["model"]) if description else _OWN_MODEL
+    model = _model_of(description)
     variant = str(description["runs"][0]["variant"]) if description else name
     kind = "" if variant == "full" else f" ({variant.replace('_', ' ')})"
-    return f"{_TITLES.get(model, model)}{kind} on {dataset_name}"
+    return f"{METHODS[model].title if model in METHODS else model}{kind} on {dataset_name}"
 
 
 def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -89,6 +89,20 @@ def test_loader_in_another_epoch_gives_other_corruptions_of_the_same_rows(datase
     assert same_batches(first, load(dataset, 0))
 
 
+def test_lnln_corruption_is_drawn_anew_each_epoch_whatever_the_workers(dataset: SentimentDataset) -> None:
+    drawn = dataset.with_corruption(TrainingMix("lnln"))
+    epochs = [load(drawn, epoch) for epoch in range(3)]
+    for epoch, batches in enumerate(epochs):
+        assert same_batches(batches, load(drawn, epoch, workers=2))
+    severities = [torch.cat([batch["severity"] for batch in batches]) for batches in epochs]
+    changed = (severities[0] != severities[1]) | (severities[1] != severities[2])
+    # A rate is zero for half of the rows, so now and then it stays so.
+    assert changed.float().mean() > 0.7
+    for batches in epochs[1:]:
+        for batch, first in zip(batches, epochs[0], strict=True):
+            assert torch.equal(batch["clean_input_ids"], first["clean_input_ids"])
+
+
 def test_batch_mates_change_nothing_but_the_padding(dataset: SentimentDataset) -> None:
     alone = {batch["sample_ids"][0]: batch for batch in load(dataset, 0, batch_size=1)}
     for batch in load(dataset, 0, batch_size=8):

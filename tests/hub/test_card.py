@@ -20,6 +20,7 @@ from modeling_hfr_ame.cli import app
 from modeling_hfr_ame.errors import ConfigError, DataError
 from modeling_hfr_ame.hub.card import build_card, read_results, render_card
 from modeling_hfr_ame.hub.export import export_run
+from modeling_hfr_ame.hub.methods import METHODS
 from modeling_hfr_ame.hub.run_description import describe_runs, read_descriptions, write_descriptions
 from modeling_hfr_ame.pipeline_sentiment import TASK, MultimodalSentimentPipeline
 from tests.hub.run_making import RECORD, SECRET_FOLDER, make_model, make_processor, make_run
@@ -372,3 +373,17 @@ def test_committed_cards_are_those_that_the_generator_makes() -> None:
         assert files == [f"{card.dataset_name}.yaml"], again
         assert (folder / ".eval_results" / files[0]).read_text(encoding="utf-8") == card.eval_results, again
         assert {path.name for path in folder.glob("*.png")} == set(card.figures), again
+
+
+@pytest.mark.parametrize("name", ["lnln", "hme", "cyin", "dashfusion"])
+@pytest.mark.parametrize(("variant", "states"), [("repaired", "repairs what"), ("reference", "keeps the behaviour of")])
+def test_card_of_a_peer_names_its_idea_source_and_variant(tmp_path: Path, name: str, variant: str, states: str) -> None:
+    run = make_run(tmp_path / "seed-1111", name=name)
+    (run / "run.json").write_text(json.dumps(RECORD | {"model": name, "variant": variant}), encoding="utf-8")
+    text = " ".join(build_card(run).text.split())
+    method = METHODS[name]
+    assert f"# {method.title} (" in text or f"# {method.title} on" in text
+    assert f"{method.title}: {method.idea[0].lower()}{method.idea[1:]}" in text
+    assert f"This variant {states}" in text
+    assert f"> Source: {method.source}." in text
+    assert "Independent implementation of a published method" in text

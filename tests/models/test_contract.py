@@ -55,6 +55,31 @@ def test_logits_alone_equal_logits_among_batch_mates(model: PreTrainedModel, mak
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
+def _without_padding(row: dict[str, torch.Tensor], lengths: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+    names = {0: ("input_ids", "attention_mask"), 1: ("audio_values", "audio_mask"), 2: ("vision_values", "vision_mask")}
+    cut = {name: row[name][:, : max(1, lengths[column])] for column, pair in names.items() for name in pair}
+    return row | cut
+
+
+def test_logits_of_rows_in_another_order_and_without_padding_stay_equal(
+    model: PreTrainedModel, make_batch: BatchMaker
+) -> None:
+    batch = make_batch(LENGTHS)
+    together = model(**batch).logits
+    backwards = model(**{name: value.flip(0) for name, value in batch.items()}).logits
+    torch.testing.assert_close(together, backwards.flip(0), atol=1e-5, rtol=0)
+    alone = [model(**_without_padding(row_of(batch, row), lengths)).logits for row, lengths in enumerate(LENGTHS)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
+
+
+def test_text_states_instead_of_ids_give_the_same_logits(model: PreTrainedModel, make_batch: BatchMaker) -> None:
+    batch = make_batch(LENGTHS)
+    text_model = next(module for name, module in model.named_modules() if name.endswith("text_model"))
+    states = text_model(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    cached = {name: value for name, value in batch.items() if name != "input_ids"} | {"text_states": states}
+    torch.testing.assert_close(model(**batch).logits, model(**cached).logits, atol=1e-5, rtol=0)
+
+
 def test_eval_called_twice_is_bit_equal(model: PreTrainedModel, make_batch: BatchMaker) -> None:
     batch = make_batch(LENGTHS)
     assert torch.equal(model(**batch).logits, model(**batch).logits)

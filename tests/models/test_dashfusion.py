@@ -1,5 +1,9 @@
 """What DashFusion repairs, what its reference variant keeps, and its contrastive loss."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from tests.models.model_fixtures import (
     tiny_dashfusion_config,
 )
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 LENGTHS = [(9, 12, 6), (4, 3, 10), (7, 5, 5), (3, 1, 2), (5, 8, 4), (6, 2, 9)]
 COUNTS = {"num_positives": 2, "num_similar_negatives": 2, "num_dissimilar_negatives": 2}
 
@@ -137,6 +142,20 @@ def test_contrast_of_a_batch_equals_that_of_the_same_rows_given_as_companions() 
     torch.testing.assert_close(inside.loss, given.losses["task"] + 0.2 * given.losses["contrastive"])
 
 
+@pytest.mark.slow
+def test_step_with_companions_in_the_batch_costs_at_most_a_quarter_of_six_encoded_ones() -> None:
+    # Processor time of both in turn, at the published sizes but for the text encoder's depth.
+    words = ["--batch-size", "32", "--length", "20", "--text-layers", "2", "--repeats", "2"]
+    script = REPOSITORY / "benchmarks" / "companions.py"
+    done = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout)
+    assert report["batch_size"] == 32
+    assert report["ratio_max"] <= 0.25, report
+
+
 def test_companion_whose_label_contradicts_its_place_counts_only_in_the_reference() -> None:
     batch = random_batch(LENGTHS, training=True)
     batch["labels"] = torch.zeros(len(LENGTHS))
@@ -155,6 +174,16 @@ def test_reference_without_companions_has_no_contrastive_term() -> None:
     batch = random_batch(LENGTHS, training=True)
     assert set(_without_dropout(variant="reference")(**batch, output_losses=True).losses) == {"task"}
     assert set(_without_dropout(contrastive_weight=0.0)(**batch, output_losses=True).losses) == {"task"}
+
+
+def test_contrast_with_a_weight_of_zero_is_computed_only_in_the_reference() -> None:
+    batch = random_batch(LENGTHS, training=True)
+    companions = _rows_of(batch, torch.arange(6).repeat_interleave(6))
+    for variant, kept in (("repaired", False), ("reference", True)):
+        model = _without_dropout(variant=variant, contrastive_weight=0.0)
+        step = model(**batch, companions=companions, output_losses=True)
+        assert ("contrastive" in step.losses) is kept
+        assert torch.equal(step.loss, step.losses["task"])
 
 
 def test_companions_in_eval_are_never_read() -> None:
