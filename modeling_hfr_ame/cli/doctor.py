@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -64,6 +65,27 @@ DEVICE_PROBE = (
     "'cuda_bf16': cuda and torch.cuda.is_bf16_supported(), 'mps': torch.backends.mps.is_available()}"
 )
 CACHE_PROBE = "from huggingface_hub import constants; facts = {'folder': constants.HF_HUB_CACHE}"
+MODELS_PROBE = (
+    "from huggingface_hub import scan_cache_dir\n"
+    "from huggingface_hub.errors import CacheNotFound\n"
+    "try: repos = scan_cache_dir().repos\n"
+    "except CacheNotFound: repos = ()\n"
+    "facts = {'models': sorted([r.repo_id, round(r.size_on_disk / 1e6, 1)] for r in repos if r.repo_type == 'model')}"
+)
+# A second of silence, decoded as `hfr-ame predict` does it: in a process of its own, within limits.
+DECODING_PROBE = (
+    "import io, wave\n"
+    "from modeling_hfr_ame.media import read_waveform\n"
+    "file = io.BytesIO()\n"
+    "with wave.open(file, 'wb') as sound:\n"
+    "    sound.setparams((1, 2, 8000, 0, 'NONE', 'NONE')); sound.writeframes(bytes(16000))\n"
+    "facts = {'samples': len(read_waveform(file.getvalue(), 8000).waveform)}"
+)
+FEATURES_PROBE = (
+    "from modeling_hfr_ame.prediction.clip_reading import default_cache_folder;"
+    "facts = {'folder': str(default_cache_folder())}"
+)
+_SHOWN_MODELS = 12
 TRANSFORMERS_PROBE = "from transformers import ProcessorMixin; facts = {}"
 
 
@@ -111,9 +133,11 @@ def collect_report() -> dict[str, Any]:
 
     Returns:
         A JSON-able dict with the keys `python`, `platform`, `cpus`, `packages` (name to version, None where absent),
-        `devices`, `decoders`, `torchvision`, `transformers`, `cache`, `offline` and `advice` (one entry per trouble).
+        `devices`, `decoders`, `decoding`, `torchvision`, `transformers`, `cache`, `models` (pairs of name and MB),
+        `folders` (those that are written to), `offline` and `advice` (one entry per trouble).
     """
     programs = [CACHE_PROBE, DEVICE_PROBE, TORCHVISION_PROBE, TRANSFORMERS_PROBE, *DECODER_PROBES.values()]
+    programs += [MODELS_PROBE, DECODING_PROBE, FEATURES_PROBE]
     with ThreadPoolExecutor(max_workers=4) as pool:  # the threads only wait for their processes
         found = dict(zip(programs, pool.map(probe, programs), strict=True))
     cache = found[CACHE_PROBE]
@@ -129,7 +153,13 @@ def collect_report() -> dict[str, Any]:
         "decoders": {name: found[program] for name, program in DECODER_PROBES.items()},
         "torchvision": found[TORCHVISION_PROBE],
         "transformers": found[TRANSFORMERS_PROBE],
+        "decoding": found[DECODING_PROBE],
         "cache": cache,
+        "models": found[MODELS_PROBE],
+        "folders": {
+            name: {"folder": _hide_home(str(folder)), "writable": _is_writable(folder)}
+            for name, folder in _written_folders(found[FEATURES_PROBE]).items()
+        },
         "offline": {name: _is_on(name) for name in OFFLINE_VARIABLES},
     }
     return report | {"advice": _advise(report)}
@@ -148,6 +178,13 @@ def format_report(report: dict[str, Any]) -> str:
         f"HF cache   {report['cache'].get('folder', _status(report['cache']))}"
         f" (writable: {_yes(report['cache'].get('writable'))})",
         "Offline    " + ", ".join(f"{name}: {'on' if on else 'off'}" for name, on in report["offline"].items()),
+        *(
+            f"{name:<11}{entry['folder']} (writable: {_yes(entry['writable'])})"
+            for name, entry in report["folders"].items()
+        ),
+        "",
+        "Models in the cache",
+        *_model_lines(report["models"]),
         "",
         "Packages",
         *(f"  {name:<24}{found_version or 'not installed'}" for name, found_version in report["packages"].items()),
@@ -155,6 +192,7 @@ def format_report(report: dict[str, Any]) -> str:
         "Imports",
         *(f"  {name:<24}{_status(result)}" for name, result in report["decoders"].items()),
         *(f"  {name:<24}{_status(report[name])}" for name in ("torchvision", "transformers")),
+        f"  {'decoding, own process':<24}{_status(report['decoding'])}",
         "",
         "Advice",
         *(f"  - {sentence}" for sentence in report["advice"] or ["nothing to do"]),
@@ -181,9 +219,30 @@ def _advise(report: dict[str, Any]) -> list[str]:
     advice += [
         f"{name} is installed but can't be imported; reinstall it." for name in decoders if _is_broken(decoders[name])
     ]
+    if report["decoding"]["status"] == "broken" and decoders["PyAV"]["status"] == "ok":
+        advice.append("Decoding in a process of its own fails, so prepare and predict can't read media; report it.")
+    advice += [
+        f"{name} can't be written ({entry['folder']}); free it or choose another folder (TMPDIR, XDG_CACHE_HOME)."
+        for name, entry in report["folders"].items()
+        if not entry["writable"]
+    ]
     if report["cache"].get("writable") is False:
         advice.append("The Hugging Face cache can't be written; set HF_HOME to a folder that can.")
     return advice
+
+
+def _written_folders(features: dict[str, Any]) -> dict[str, Path]:
+    folders = {"Temporary": Path(tempfile.gettempdir()), "Current": Path.cwd()}
+    return folders | ({"Features": Path(features["folder"])} if features["status"] == "ok" else {})
+
+
+def _model_lines(found: dict[str, Any]) -> list[str]:
+    if found["status"] != "ok":
+        return [f"  {_status(found)}"]
+    models = found["models"]
+    lines = [f"  {name:<40}{size_mb:>9.1f} MB" for name, size_mb in models[:_SHOWN_MODELS]]
+    more = [f"  and {len(models) - _SHOWN_MODELS} more"] if len(models) > _SHOWN_MODELS else []
+    return [*lines, *more] or ["  none"]
 
 
 def _version(distribution: str) -> str | None:

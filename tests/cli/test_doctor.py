@@ -20,6 +20,9 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Answers:
         doctor.DEVICE_PROBE: {"status": "ok", "version": "2.13.0", "cuda": [], "cuda_bf16": False, "mps": False},
         doctor.CACHE_PROBE: {"status": "ok", "folder": str(tmp_path / "cache" / "hub")},
         doctor.TRANSFORMERS_PROBE: {"status": "ok"},
+        doctor.MODELS_PROBE: {"status": "ok", "models": []},
+        doctor.DECODING_PROBE: {"status": "ok", "samples": 8000},
+        doctor.FEATURES_PROBE: {"status": "ok", "folder": str(tmp_path / "features")},
         doctor.TORCHVISION_PROBE: {"status": "missing"},
         **{program: {"status": "ok", "version": "1.0"} for program in doctor.DECODER_PROBES.values()},
         doctor.DECODER_PROBES["torchcodec"]: {"status": "missing"},
@@ -93,6 +96,7 @@ def test_report_healthy_machine_has_no_advice(answers: Answers) -> None:
         (doctor.DECODER_PROBES["PyAV"], {"status": "missing"}, r"pip install 'hfr-ame\[av\]'"),
         (doctor.DECODER_PROBES["OpenCV"], {"status": "ok", "face_cascade": False}, "no Haar cascades"),
         (doctor.DECODER_PROBES["torchcodec"], {"status": "broken", "error": "e"}, "torchcodec is installed but"),
+        (doctor.DECODING_PROBE, {"status": "broken", "error": "e"}, "Decoding in a process of its own fails"),
     ],
 )
 def test_report_trouble_gives_one_advice(answers: Answers, program: str, facts: dict[str, Any], advice: str) -> None:
@@ -105,6 +109,28 @@ def test_report_torchvision_that_breaks_transformers_gives_one_advice(answers: A
     answers[doctor.TORCHVISION_PROBE] = {"status": "broken", "error": "nms"}
     answers[doctor.TRANSFORMERS_PROBE] = {"status": "broken", "error": "nms"}
     assert len(doctor.collect_report()["advice"]) == 1
+
+
+def test_report_names_cached_models_and_cuts_a_long_list(answers: Answers) -> None:
+    answers[doctor.MODELS_PROBE] = {"status": "ok", "models": [[f"org/model-{index:02d}", 90.5] for index in range(14)]}
+    lines = doctor.format_report(doctor.collect_report()).splitlines()
+    assert re.fullmatch(r"  org/model-00 +90\.5 MB", lines[lines.index("Models in the cache") + 1])
+    assert "  and 2 more" in lines
+
+
+def test_report_folder_that_can_not_be_written_gives_advice(answers: Answers, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    answers[doctor.FEATURES_PROBE]["folder"] = str(tmp_path / "file")
+    report = doctor.collect_report()
+    assert report["folders"]["Features"]["writable"] is False
+    assert re.search("Features can't be written .*; free it or choose another folder", report["advice"][0])
+
+
+def test_probes_of_cache_and_decoding_work_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="decoding needs PyAV")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert doctor.probe(doctor.MODELS_PROBE) == {"status": "ok", "models": []}
+    assert doctor.probe(doctor.DECODING_PROBE) == {"status": "ok", "samples": 8000}
 
 
 def test_report_cache_below_a_file_is_not_writable(answers: Answers, tmp_path: Path) -> None:
