@@ -1,15 +1,21 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from accelerate import PartialState
 
 from modeling_hfr_ame.data import load_stored_dataset, read_manifest, stored_rows, write_stored_dataset
+from modeling_hfr_ame.data.clip_features import ClipFeatureSpec
 from modeling_hfr_ame.errors import DataError
-from modeling_hfr_ame.training import main
+from modeling_hfr_ame.feature_extraction_hfr_ame_audio import AUDIO_FEATURE_NAMES
+from modeling_hfr_ame.training import assembly, main
+from modeling_hfr_ame.training.arguments import DataArguments
 from modeling_hfr_ame.training.assembly import provide_dataset
 from modeling_hfr_ame.training.run_record import last_checkpoint, read_json, write_json
+from tests.hub.run_making import make_processor
 from tests.training.tiny_run import tiny_run_words
 
 
@@ -51,3 +57,23 @@ def test_last_checkpoint_is_the_highest_complete_step(tmp_path: Path) -> None:
     found = last_checkpoint(tmp_path)
     assert found is not None
     assert found.name == "checkpoint-10"
+
+
+def test_processor_keeps_the_rates_and_the_backends_of_the_data() -> None:
+    # Prediction follows the processor; with the default rates it would sample other features than training saw.
+    source: Any = SimpleNamespace(tokenizer=make_processor().tokenizer, config=None)
+    names = {"audio": list(AUDIO_FEATURE_NAMES), "vision": ["vision_0", "vision_1"]}
+    manifest = {
+        "feature_sizes": {"audio": len(names["audio"]), "vision": 2},
+        "feature_names": names,
+        "feature_spec": {
+            "audio": {"extractor": "HfrAmeAudioFeatureExtractor", "sampling_rate": 16000, "frame_rate_hz": 20.0},
+            "vision": {"frame_rate_hz": 2.5, "backend": "hf:some/model", "backend_sha256": "0" * 64},
+        },
+    }
+    processor = assembly._build_processor(DataArguments(), manifest, source)
+    spec = ClipFeatureSpec.of_processor(processor)
+    assert (spec.audio_frame_rate_hz, spec.video_frame_rate_hz) == (20.0, 2.5)
+    assert (spec.audio_backend, spec.vision_backend) == ("native", "hf:some/model")
+    assert spec.vision_backend_sha256 == "0" * 64
+    assert processor.vision_feature_extractor.accepts_raw_signal
