@@ -86,6 +86,7 @@ class PeakOfChildren(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
+        """Looks at them until it is told to stop."""
         while not self._ended.wait(0.02):
             for task in Path("/proc/self/task").iterdir():
                 for child in (task / "children").read_text().split():
@@ -94,6 +95,7 @@ class PeakOfChildren(threading.Thread):
                         self.peak_mb = max(self.peak_mb, int(status.split("VmRSS:")[1].split()[0]) / 1024)
 
     def stop(self) -> float:
+        """Ends the watch; returns the largest memory of a child in MB."""
         self._ended.set()
         self.join()
         return self.peak_mb
