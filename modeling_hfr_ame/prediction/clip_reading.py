@@ -18,10 +18,9 @@ def default_cache_folder() -> Path:
 
 def read_clip(
     path: Path,
-    processor: Any,
+    spec: ClipFeatureSpec,
     *,
     modalities: Collection[str],
-    limits: MediaLimits,
     cache_dir: Path | None,
     text: str | None,
     transcript: str | Path | Sequence[TimedWord] | None,
@@ -31,10 +30,9 @@ def read_clip(
     """Reads a recording; see `Predictor.read`.
 
     Raises:
-        InputError: The model takes features that can't be computed from a recording, or the text holds no word.
+        InputError: The text holds no word.
         MediaError: The file can't be decoded or is refused.
     """
-    spec = feature_spec(processor, modalities, limits)
     cache = cache_dir or default_cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     result = extract_clip(path, spec, cache, num_thumbnails=max_thumbnails)
@@ -44,7 +42,7 @@ def read_clip(
     words, source = _read_words(text, transcript)
     notes = []
     if recogniser is not None and "text" in modalities and features.audio is not None:
-        words = _hear(path, recogniser, limits)
+        words = _hear(path, recogniser, spec.limits)
         source = None if words is None else "asr"
         notes.append(_note_on_hearing(words, recogniser))
     states = {

@@ -2,8 +2,8 @@
 
 The journal is JSON lines, one per finished file, each on the disk before the next file starts. A line is found again by
 what its result depends on: the content of the file and of its transcript, the options, the model, the processor, and
-the code that computes features. Names and times of files don't matter, so renamed files are not computed again. A line that
-a kill cut off is dropped.
+the code that computes features. Names and times of files don't matter, so renamed files are not computed again. A line
+that a kill cut off is dropped.
 """
 
 import hashlib
@@ -287,5 +287,5 @@ def _key(predictor: Predictor, path: Path, options: PredictionOptions) -> str | 
         raise MediaError(f"{path.name} can't be read ({error.strerror}); check the path") from error
     # The transcript counts by its content, and the size of a batch not at all.
     settings = asdict(replace(options, transcript=None, batch_size=1))
-    text = json.dumps([contents, settings, predictor.fingerprint, predictor.feature_digest], sort_keys=True)
+    text = json.dumps([contents, settings, predictor.fingerprint, predictor.feature_spec.digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

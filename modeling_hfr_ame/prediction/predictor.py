@@ -21,6 +21,7 @@ import torch
 
 import modeling_hfr_ame  # noqa: F401  registers the models with the Auto classes
 from modeling_hfr_ame.corruption import CorruptionRecipe
+from modeling_hfr_ame.data.clip_features import ClipFeatureSpec
 from modeling_hfr_ame.errors import ConfigError, DataError, HfrAmeError, InputError
 from modeling_hfr_ame.media import MediaLimits, SpeechRecogniser, TimedWord
 from modeling_hfr_ame.prediction.clip import Clip, clip_of_text
@@ -139,13 +140,13 @@ class Predictor:
         return frozenset(w for w in self.processor.tokenizer.get_vocab() if w not in special and w.isalpha())
 
     @cached_property
-    def feature_digest(self) -> str:
-        """Hash of everything that a recording's features depend on, the code that computes them included.
+    def feature_spec(self) -> ClipFeatureSpec:
+        """What features the model was trained on; made once, since it may hold a feature model and hashes code.
 
         Raises:
-            InputError: The model takes features that can't be computed from a recording.
+            InputError: They can't be computed from a recording.
         """
-        return feature_spec(self.processor, self.modalities, self.limits).digest
+        return feature_spec(self.processor, self.modalities, self.limits)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -196,9 +197,8 @@ class Predictor:
             return clip_of_text(text, audio_rate_hz, vision_rate_hz)
         return read_clip(
             Path(source),
-            self.processor,
+            self.feature_spec,
             modalities=self.modalities,
-            limits=self.limits,
             cache_dir=self.cache_dir,
             text=text,
             transcript=transcript,

@@ -123,7 +123,7 @@ def test_other_feature_code_is_computed_again(
     journal, paths = tmp_path / "journal.jsonl", [talkers / "drawn00_1.mp4"]
     list(predict_files(predictor, paths, journal=journal))
     assert next(predict_files(predictor, paths, journal=journal)).resumed
-    monkeypatch.setitem(predictor.__dict__, "feature_digest", "of a later release")
+    monkeypatch.setitem(predictor.feature_spec.__dict__, "digest", "of a later release")
     assert not next(predict_files(predictor, paths, journal=journal)).resumed
 
 
