@@ -30,6 +30,8 @@ _EXPORTS = {
     "HmeForSentiment": "modeling_hme",
     "LnlnConfig": "configuration_lnln",
     "LnlnForSentiment": "modeling_lnln",
+    "MidgConfig": "configuration_midg",
+    "MidgForSentiment": "modeling_midg",
     "MmslfConfig": "configuration_mmslf",
     "MmslfForSentiment": "modeling_mmslf",
     "MultimodalSentimentPipeline": "pipeline_sentiment",

@@ -18,7 +18,7 @@ Sample = Mapping[str, Any]
 
 _TEXT_KEYS = ("input_ids", "text_states", "clean_input_ids", "clean_text_states", "clean_text_index")
 _FRAME_KEYS = ("audio_values", "vision_values", "clean_audio_values", "clean_vision_values")
-_ROW_KEYS = ("severity", "sample_ids")
+_ROW_KEYS = ("severity", "sample_ids", "domain_id")
 _KNOWN_KEYS = (*_TEXT_KEYS, *_FRAME_KEYS, *_ROW_KEYS)
 
 
@@ -89,7 +89,7 @@ def assemble_batch(samples: Sequence[Sample], layout: BatchLayout) -> dict[str, 
         samples: Encoded samples. Text as `input_ids` (Lt,) or `text_states` (Lt, Dt), `audio_values` (La, Da),
             `vision_values` (Lv, Dv); a missing key or None = absent. Optional: `clean_input_ids` or
             `clean_text_states`, `clean_audio_values`, `clean_vision_values`, `clean_text_index` (Lt,), `severity` (3,),
-            `sample_ids` (a string), and any scalar whose key starts with `labels`.
+            `sample_ids` (a string), `domain_id` (a whole number), and any scalar whose key starts with `labels`.
         layout: Widths and padding.
 
     Returns:
@@ -205,7 +205,7 @@ def _integers(values: Any, key: str) -> Array | None:
 
 
 def _row_values(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Stacks labels (B,) float32, severity (B, 3) float32, and sample ids (a list)."""
+    """Stacks labels (B,) float32, severity (B, 3) float32, domain_id (B,) int64, and sample ids (a list)."""
     batch: dict[str, Any] = {}
     keys = sorted({k for s in samples for k, v in s.items() if v is not None and (k in _ROW_KEYS or k[:6] == "labels")})
     for key in keys:
@@ -219,7 +219,8 @@ def _row_values(samples: Sequence[Sample]) -> dict[str, Any]:
         if key == "sample_ids":
             batch[key] = values
             continue
-        stacked = np.asarray([as_numpy(value) for value in values], dtype=np.float32)
+        dtype = np.int64 if key == "domain_id" else np.float32
+        stacked = np.asarray([as_numpy(value) for value in values], dtype=dtype)
         shape = (len(samples), 3) if key == "severity" else (len(samples),)
         if stacked.shape != shape:
             raise InputError(

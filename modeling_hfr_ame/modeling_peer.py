@@ -31,6 +31,7 @@ from .attention import MultimodalAttention, TransformerLayer
 from .clean_twin import fit_length
 from .configuration_sentiment import PeerConfig
 from .encoders import build_text_model, encode_text
+from .errors import InputError
 from .losses import task_loss, weighted_sum
 from .modality_inputs import ModalityInput, ModalityReader
 from .modeling_outputs import SentimentOutput
@@ -61,7 +62,7 @@ class PeerForSentiment(CheckedPreTrainedModel):
 
     def __init__(self, config: PeerConfig) -> None:
         super().__init__(config)
-        self.text_model: Any = build_text_model(config.text_config)
+        self.text_model: Any = build_text_model(config.text_config) if "text" in config.modality_names else None
         self.reader = ModalityReader(config)
         self.training_progress = 1.0
 
@@ -80,11 +81,17 @@ class PeerForSentiment(CheckedPreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Module:
         """The text encoder's token embeddings."""
+        self._require_text_model()
         return self.text_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the text encoder's token embeddings."""
+        self._require_text_model()
         self.text_model.set_input_embeddings(value)
+
+    def _require_text_model(self) -> None:
+        if self.text_model is None:
+            raise InputError("token embeddings exist only in a model that reads text; found modalities without 't'")
 
     def set_training_progress(self, fraction: float) -> None:
         """Tells how much of training is done, for models that train in stages.
@@ -176,6 +183,7 @@ class PeerForSentiment(CheckedPreTrainedModel):
         prompt_attention_mask: torch.Tensor | None = None,
         prompt_states: torch.FloatTensor | None = None,
         teacher: dict[str, torch.Tensor] | None = None,
+        domain_id: torch.LongTensor | None = None,
         output_losses: bool = False,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -190,6 +198,7 @@ class PeerForSentiment(CheckedPreTrainedModel):
             prompt_input_ids, prompt_attention_mask, prompt_states: A large model's hint for each row, only for models
                 that read prompts.
             teacher: What a teacher made of the rows, in training and only for models that learn from one.
+            domain_id: (B,) source domain of each row, in training and only for models that tell sources apart.
             output_losses, output_hidden_states, output_attentions: what to return besides the logits.
 
         Returns:
@@ -212,7 +221,7 @@ class PeerForSentiment(CheckedPreTrainedModel):
         }
         inputs = self.reader.read(received)
         prompts = self.reader.read_prompts(
-            len(inputs["text"].mask), prompt_input_ids, prompt_attention_mask, prompt_states
+            len(next(iter(inputs.values())).mask), prompt_input_ids, prompt_attention_mask, prompt_states
         )
         prediction = self.predict(inputs, token_type_ids, **({} if prompts is None else {"prompts": prompts}))
         loss, losses = None, None
@@ -230,7 +239,8 @@ class PeerForSentiment(CheckedPreTrainedModel):
                         "clean_vision_mask": clean_vision_mask,
                     }
                 )
-                given = {"companions": companions, "teacher": teacher}
+                domains = domain_id if getattr(self.config, "reads_domains", False) else None
+                given = {"companions": companions, "teacher": teacher, "domain_id": domains}
                 further = {name: value for name, value in given.items() if value is not None}
                 losses |= self.training_losses(prediction, inputs, clean, severity, labels, **further)
             loss = weighted_sum(losses, self.loss_weights)

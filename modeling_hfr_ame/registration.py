@@ -20,6 +20,7 @@ _MODELS = {
     "hme": ("HmeConfig", "HmeForSentiment"),
     "cyin": ("CyinConfig", "CyinForSentiment"),
     "lnln": ("LnlnConfig", "LnlnForSentiment"),
+    "midg": ("MidgConfig", "MidgForSentiment"),
     "mmslf": ("MmslfConfig", "MmslfForSentiment"),
 }
 

@@ -6,7 +6,7 @@ rows; nothing else in this room names a model.
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from modeling_hfr_ame.configuration_dashfusion import DashFusionConfig
 from modeling_hfr_ame.configuration_hfr_ame import HfrAmeConfig
 from modeling_hfr_ame.configuration_hme import HmeConfig
 from modeling_hfr_ame.configuration_lnln import LnlnConfig
+from modeling_hfr_ame.configuration_midg import MidgConfig
 from modeling_hfr_ame.configuration_mmslf import MmslfConfig
 from modeling_hfr_ame.configuration_sentiment import SentimentConfig
 from modeling_hfr_ame.errors import ConfigError
@@ -26,6 +27,7 @@ from modeling_hfr_ame.modeling_dashfusion import DashFusionForSentiment
 from modeling_hfr_ame.modeling_hfr_ame import HfrAmeForSentiment
 from modeling_hfr_ame.modeling_hme import HmeForSentiment
 from modeling_hfr_ame.modeling_lnln import LnlnForSentiment
+from modeling_hfr_ame.modeling_midg import MidgForSentiment
 from modeling_hfr_ame.modeling_mmslf import MmslfForSentiment
 
 ROBUST_DROP_RATES = (0.0, 0.3, 0.5, 0.7)
@@ -246,6 +248,30 @@ def _widened_fusion(config: HfrAmeConfig, width: int) -> HfrAmeConfig:
     return widened
 
 
+# The parts of MIDG by the switches that turn them on.
+_MIDG_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "adapters": ("use_adapters",),
+        "disentanglement": ("use_disentanglement", "use_ood_view"),
+        "ood_view": ("use_ood_view",),
+        "experts": ("use_experts",),
+    }
+)
+
+
+def _midg_variants() -> dict[str, Variant]:
+    """All parts; none (`erm`); all but one. Trained and selected on clean data."""
+
+    def without(*switches: str) -> Variant:
+        config = dict.fromkeys(switches, False)
+        return Variant(train_corruption="clean", selection_drop_rates=(0.0,), config=config)
+
+    every = [switch for switches in _MIDG_PARTS.values() for switch in switches]
+    variants = {"full": without(), "erm": without(*every)}
+    variants["erm"] = replace(variants["erm"], config={**variants["erm"].config, "risk_variance_weight": 0.0})
+    return variants | {f"no_{part}": without(*switches) for part, switches in _MIDG_PARTS.items()}
+
+
 RECIPES: Mapping[str, ModelRecipe] = MappingProxyType(
     {
         # Published for MOSI: AdamW at two constant rates, gradients clipped by value, 30 epochs on complete inputs, the
@@ -395,6 +421,13 @@ RECIPES: Mapping[str, ModelRecipe] = MappingProxyType(
                     "early_stopping_patience": None,
                 }
             ),
+        ),
+        # Nothing of the published recipe is known: every number is ours, and so are the defaults of the training
+        # arguments, which this row leaves alone.
+        "midg": ModelRecipe(
+            build_config=_config_builder(MidgConfig),
+            model_class=MidgForSentiment,
+            variants=MappingProxyType(_midg_variants()),
         ),
     }
 )

@@ -19,6 +19,8 @@ from modeling_hfr_ame import (
     HmeForSentiment,
     LnlnConfig,
     LnlnForSentiment,
+    MidgConfig,
+    MidgForSentiment,
     MmslfConfig,
     MmslfForSentiment,
 )
@@ -31,6 +33,7 @@ from tests.models.model_fixtures import (
     tiny_dashfusion_config,
     tiny_hme_config,
     tiny_lnln_config,
+    tiny_midg_config,
     tiny_mmslf_config,
 )
 
@@ -103,6 +106,11 @@ def make_prompted_batch() -> dict[str, torch.Tensor]:
     # A test that cuts the vocabulary adapts `input_ids` alone.
     prompts = {"prompt_input_ids": torch.randint(5, VOCABULARY // 2, shape)}
     return make_batch() | prompts | {"prompt_attention_mask": torch.ones(shape, dtype=torch.long)}
+
+
+def _midg_config(**fields: Any) -> MidgConfig:
+    # The simulated view is drawn anew in each forward, and some tests compare two losses.
+    return tiny_midg_config(**{"use_ood_view": False} | fields)
 
 
 def _mmslf_config(**fields: Any) -> MmslfConfig:
@@ -178,6 +186,16 @@ CASES = (
         num_recorded_steps=1 + 3,  # the fusion's token and three language tokens
         num_recorded_layers=2,
         config_of_test={"test_keep_in_fp32_modules_exist": {"adversarial_weight": 0.1, "reconstruction_weight": 0.1}},
+    ),
+    ModelCase(
+        name="Midg",
+        config_class=MidgConfig,
+        model_class=MidgForSentiment,
+        build_config=_midg_config,
+        make_inputs=make_batch,
+        make_targets=make_targets,
+        num_recorded_steps=SEQUENCE_LENGTH,  # the text
+        num_recorded_layers=1,
     ),
     ModelCase(
         name="Mmslf",

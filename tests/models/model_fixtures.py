@@ -17,6 +17,8 @@ from modeling_hfr_ame import (
     HmeForSentiment,
     LnlnConfig,
     LnlnForSentiment,
+    MidgConfig,
+    MidgForSentiment,
     MmslfConfig,
     MmslfForSentiment,
 )
@@ -157,6 +159,34 @@ def build_cyin(**overrides: Any) -> CyinForSentiment:
     return CyinForSentiment(tiny_cyin_config(**overrides))
 
 
+def tiny_midg_config(**overrides: Any) -> MidgConfig:
+    values: dict[str, Any] = tiny_inputs() | {
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "ffn_size": 24,
+        "adapter_size": 8,
+        "num_adapter_heads": 2,
+        # The suite asks every parameter for a gradient, so every expert is active.
+        "num_experts": 3,
+        "num_active_experts": 3,
+        "expert_ffn_size": 24,
+        "interaction_size": 8,
+    }
+    return MidgConfig(**(values | overrides))
+
+
+def build_midg(**overrides: Any) -> MidgForSentiment:
+    torch.manual_seed(0)
+    return MidgForSentiment(tiny_midg_config(**overrides))
+
+
+ERM = {"use_adapters": False, "use_disentanglement": False, "use_ood_view": False, "use_experts": False}
+
+
+def build_midg_erm(**overrides: Any) -> MidgForSentiment:
+    return build_midg(**(ERM | overrides))
+
+
 def tiny_mmslf_config(**overrides: Any) -> MmslfConfig:
     values: dict[str, Any] = tiny_inputs() | {
         "dropout": 0.1,
@@ -196,6 +226,8 @@ MODEL_BUILDERS: dict[str, Callable[..., PreTrainedModel]] = {
     "hfr_ame": build_hfr_ame,
     "hme": build_hme,
     "lnln": build_lnln,
+    "midg": build_midg,
+    "midg_erm": build_midg_erm,
     "mmslf": build_mmslf,
     "mmslf_teacher": build_mmslf_teacher,
 }
