@@ -126,6 +126,17 @@ def test_pad_training_keys_are_padded_and_passed() -> None:
     assert "clean_token_type_ids" not in batch
 
 
+def test_pad_domains_are_whole_numbers_of_every_row_or_none() -> None:
+    samples = [PROCESSOR.encode(text="good"), PROCESSOR.encode(text="bad")]
+    batch = PROCESSOR.pad([sample | {"domain_id": number} for number, sample in enumerate(samples)])
+    assert batch["domain_id"].dtype == torch.int64
+    assert batch["domain_id"].tolist() == [0, 1]
+    with pytest.raises(
+        InputError, match=r"domain_id must be given for every row or for none; it is missing in row.* \[1\]"
+    ):
+        PROCESSOR.pad([samples[0] | {"domain_id": 0}, samples[1]])
+
+
 def test_pad_removed_modality_keeps_clean_and_received_on_one_grid() -> None:
     sample = PROCESSOR.encode(text="good") | {
         "clean_audio_values": _frames(6, 3),

@@ -15,6 +15,7 @@ from . import (
     doctor,
     evaluate,
     export,
+    generalize,
     inspect,
     parity,
     predict,
@@ -73,6 +74,7 @@ app.command(
 app.command()(corrupt.corrupt)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
+app.command()(generalize.generalize)
 app.command()(card.card)
 app.command()(export.export)
 app.command()(push.push)

@@ -98,6 +98,7 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         modalities: Letters of the modalities to use, out of "tav". The others count as absent.
         label_range: Lowest and highest label that is right.
         cache_mb: Memory for standardised frames and clean tokens, in units of 10⁶ bytes; 0 keeps nothing.
+        with_domains: Add `domain_id`, the source that a row comes from, where the rows have that column.
 
     Raises:
         ConfigError: `modalities` is empty or holds another letter.
@@ -119,6 +120,7 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         modalities: str = "tav",
         label_range: tuple[float, float] = (-3.0, 3.0),
         cache_mb: float = 512.0,
+        with_domains: bool = False,
     ) -> None:
         self.processor = processor
         self.dataset_name = dataset_name
@@ -132,6 +134,8 @@ class SentimentDataset(Dataset[dict[str, Any]]):
         self.labels = _check_labels(rows, label_range)
         _check_presence(rows, self.modalities)
         self._rows: Sequence[Mapping[str, Any]] = stored_rows(rows) if _is_arrow(rows) else rows
+        domains = _column(rows, "domain_id") if with_domains else []
+        self._domains = domains if domains and domains[0] is not None else None
         self._cache = _CleanCache(cache_mb * 1e6)
         self._roster: tuple[list[str], NDArray[np.int64]] | None = None
         self._masks = self._draw_masks(corruption)
@@ -185,6 +189,8 @@ class SentimentDataset(Dataset[dict[str, Any]]):
             "sample_ids": clean.sample_id,
             "severity": np.zeros(3, dtype=np.float32),
         }
+        if self._domains is not None:
+            sample["domain_id"] = self._domains[row]
         if self._masks is not None:
             self._add_masked(sample, clean, self._masks, row)
         else:

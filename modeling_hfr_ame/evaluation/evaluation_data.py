@@ -30,6 +30,7 @@ class EvaluationData:
         label_range: Lowest and highest label.
         train_labels: Labels of the training split; None where the dataset has no such split.
         vocabulary: Words of the training split; None where no recipe needs them.
+        notes: What every table of this data must say: how domains were harmonised, and what selected.
     """
 
     rows: Any
@@ -40,6 +41,7 @@ class EvaluationData:
     label_range: tuple[float, float]
     train_labels: NDArray[np.float64] | None
     vocabulary: list[str] | None
+    notes: tuple[str, ...] = ()
 
 
 def load_evaluation_data(
@@ -87,6 +89,7 @@ def load_evaluation_data(
         label_range=(float(low), float(high)),
         train_labels=None if training_rows is None else np.asarray(training_rows["label"][:], dtype=np.float64),
         vocabulary=training_vocabulary(training_rows) if with_vocabulary else None,
+        notes=tuple(manifest.get("domains", {}).get("notes", ())),
     )
 
 

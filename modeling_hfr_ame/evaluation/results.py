@@ -79,6 +79,7 @@ def build_results(
     document = {
         "schema_version": SCHEMA_VERSION,
         "dataset": {"name": data.name, "manifest_sha256": data.manifest_sha256, "label_range": list(data.label_range)},
+        "data_notes": list(data.notes),
         "split": data.split,
         "subset": data.subset,
         "num_rows": len(data.rows),

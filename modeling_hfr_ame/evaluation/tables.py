@@ -137,6 +137,7 @@ def conditions(document: Mapping[str, Any]) -> str:
         )
     if document["baselines"]:
         lines.append("constant: every row gets the mean or median label of the training split")
+    lines += document.get("data_notes", [])
     lines += [
         f"corruption protocol version {document['corruption_protocol_version']}, "
         f"mask seed {document['corruption_seed']}",

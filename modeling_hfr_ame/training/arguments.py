@@ -60,6 +60,14 @@ class DataArguments:
 
     Args:
         dataset: A stored dataset's folder, or `synthetic_talkers`, which is generated beside the runs.
+        sources: Stored datasets to train on and select with, instead of `dataset`; `FOLDER` or
+            `FOLDER:train=SPLIT,validation=SPLIT`.
+        target: The unseen stored dataset whose test split evaluation uses.
+        domain_setting: Name of a benchmark setting, such as `mosi_to_mosei`, instead of sources and target.
+        domain_root: Folder that holds the datasets of a benchmark setting.
+        feature_harmonisation: `strict`, one width and recipe for all; or `project`, a learned input projection per
+            feature space.
+        domain_selection: `source_valid`; or `oracle`, which selects on the target and is cheating.
         train_corruption: `mix`, `lnln` or `clean`. None: the variant's own.
         modalities: Letters of the modalities that reach the model (`tav`, `ta`, …). None: the variant's own.
         max_text_length: Longest text in tokens.
@@ -74,9 +82,17 @@ class DataArguments:
             runs.
         cache_text_states: Whether the states of a frozen text encoder are computed once, which needs training and
             selection without corruption. Its dropout is then off in training.
+        text_cache: Folder in which these states are kept for other runs, in half precision. None: each run computes
+            them.
     """
 
     dataset: str = field(default="synthetic_talkers", metadata={"help": "A stored dataset, or synthetic_talkers."})
+    sources: list[str] = field(default_factory=list, metadata={"help": "Stored datasets to train on, as sources."})
+    target: str | None = field(default=None, metadata={"help": "Stored dataset that is never seen in training."})
+    domain_setting: str | None = field(default=None, metadata={"help": "Benchmark setting, such as mosi_to_mosei."})
+    domain_root: str = field(default="prepared", metadata={"help": "Folder of the benchmark setting's datasets."})
+    feature_harmonisation: str = field(default="strict", metadata={"help": "strict or project."})
+    domain_selection: str = field(default="source_valid", metadata={"help": "source_valid, or oracle (cheating)."})
     train_corruption: str | None = field(default=None, metadata={"help": "mix, lnln or clean; default: the variant's."})
     modalities: str | None = field(default=None, metadata={"help": "Letters out of tav; default: the variant's."})
     max_text_length: int = field(default=64, metadata={"help": "Longest text in tokens."})
@@ -92,6 +108,7 @@ class DataArguments:
     cache_text_states: bool = field(
         default=False, metadata={"help": "Compute a frozen text encoder's states once; without corruption only."}
     )
+    text_cache: str | None = field(default=None, metadata={"help": "Folder that keeps these states for other runs."})
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """From arguments to a processor, a model and datasets."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from modeling_hfr_ame.data import (
     stored_rows,
     training_vocabulary,
 )
+from modeling_hfr_ame.data.domains import Domain, find_setting, prepare_domains
 from modeling_hfr_ame.data.manifest import MANIFEST_NAME, sha256_file
 from modeling_hfr_ame.data.prompted_rows import PromptCollator, PromptedRows
 from modeling_hfr_ame.errors import ConfigError, DataError
@@ -53,9 +55,12 @@ from modeling_hfr_ame.training.recipes import ConfigInputs, Variant, find_recipe
 from modeling_hfr_ame.training.selection import SELECTION_SEED, selection_dataset
 from modeling_hfr_ame.training.text_encoders import TextEncoderSource, load_text_encoder, warm_start_text_encoder
 
+logger = logging.getLogger(__name__)
+
 SYNTHETIC_TALKERS = "synthetic_talkers"
 # What a manifest says of the way from a recording to features, and the processor keeps.
 _FEATURE_SETTINGS = ("frame_rate_hz", "backend", "backend_sha256")
+DOMAINS_FOLDER = "domains"
 
 
 @dataclass
@@ -122,6 +127,56 @@ def with_variant_defaults(
     if training_args.selection_drop_rates is None:
         training_args.selection_drop_rates = list(variant.selection_drop_rates)
     return model_args, data_args, training_args
+
+
+def provide_domains(data_args: DataArguments, output_dir: Path, state: Any) -> Path | None:
+    """Finds or writes the dataset of a domain-generalisation setting, and prints how it was harmonised.
+
+    Args:
+        data_args: Data arguments.
+        output_dir: Parent of the run folders; the dataset becomes its folder `domains`.
+        state: Accelerate's state of the processes; the main one writes, the others wait.
+
+    Returns:
+        The dataset's folder; None where no setting is asked for.
+
+    Raises:
+        ConfigError: Sources come without a target or the other way round, or the folder holds another setting.
+        DataError: A dataset can't be used in its role.
+    """
+    if bool(data_args.sources) != bool(data_args.target):
+        raise ConfigError(
+            f"domain generalisation needs sources and a target, but found sources {data_args.sources} and target "
+            f"{data_args.target}; pass both"
+        )
+    if data_args.sources and data_args.domain_setting:
+        raise ConfigError("domain_setting names sources and target itself; leave --sources and --target out")
+    if data_args.domain_setting:
+        sources, target = find_setting(data_args.domain_setting, data_args.domain_root)
+    elif data_args.target:
+        sources, target = [Domain.parse(text) for text in data_args.sources], Domain.parse(data_args.target)
+    else:
+        return None
+    folder = output_dir / DOMAINS_FOLDER
+    modes: Any = {"features": data_args.feature_harmonisation, "selection": data_args.domain_selection}
+    with state.main_process_first():
+        if not (folder / MANIFEST_NAME).is_file():
+            prepare_domains(sources, target, folder, **modes)
+    found = read_manifest(folder)["domains"]
+    wanted = {
+        "sources": [source.describe(("train", "validation")) for source in sources],
+        "target": target.describe(tuple(found["target"]["splits"])),
+        **modes,
+    }
+    if {name: found[name] for name in wanted} != wanted:
+        raise ConfigError(
+            f"{DOMAINS_FOLDER} beside the runs holds {found['setting']!r} of other data or other modes; choose another "
+            "--output_dir"
+        )
+    if state.is_main_process:
+        for note in found["notes"]:
+            logger.warning("%s: %s", found["setting"], note)
+    return folder
 
 
 def provide_dataset(dataset: str, output_dir: Path, state: Any) -> Path:
@@ -199,13 +254,16 @@ def assemble_run(
         seed=training_args.seed,
         with_clean=bool(getattr(model.config, "needs_clean_twin", False)),
         vocabulary=training_vocabulary(rows["train"]),
+        with_domains=bool(getattr(model.config, "reads_domains", False)),
         **shared,
     )
     validation: Any = SentimentDataset(rows["validation"], processor, split="validation", seed=SELECTION_SEED, **shared)
     plain = train
     if data_args.cache_text_states:
         _require_constant_texts(model, data_args, training_args)
-        train, validation = CachedTextRows.encode(find_text_model(model), [train, validation])
+        train, validation = CachedTextRows.encode(
+            find_text_model(model), [train, validation], Path(data_args.text_cache) if data_args.text_cache else None
+        )
     parts = RunParts(
         model=model,
         processor=processor,
@@ -219,6 +277,8 @@ def assemble_run(
         num_rows={split: len(table) for split, table in rows.items()},
         num_left_out=left_out,
     )
+    if "domains" in manifest:
+        parts.record["domains"] = manifest["domains"]
     if variant.companions is not None:
         _add_companions(parts, plain, training_args.seed, as_published=variant.companions == "published")
     if variant.reads_prompts:

@@ -123,22 +123,27 @@ class CachedTextRows(Dataset[dict[str, Any]]):
         self.states = states
 
     @classmethod
-    def encode(cls, text_model: Any, datasets: Sequence[SentimentDataset]) -> "list[CachedTextRows]":
+    def encode(
+        cls, text_model: Any, datasets: Sequence[SentimentDataset], folder: Path | None = None
+    ) -> "list[CachedTextRows]":
         """Encodes all texts of some datasets once.
 
         Args:
             text_model: The frozen text encoder.
             datasets: What is trained and selected on, without corruption.
+            folder: Where states are kept for other runs, in half precision (`cached_states`). None: in memory alone.
         """
-        ids = [
-            sample["input_ids"]
-            for rows in datasets
-            for sample in map(rows.__getitem__, range(len(rows)))
-            if "input_ids" in sample
-        ]
-        distinct = {row.tobytes(): np.array(row) for row in ids}
-        encoded = encode_token_rows(text_model, list(distinct.values()))
-        states: dict[bytes, States] = dict(zip(distinct, encoded, strict=True))
+        states: dict[bytes, States] = {}
+        for rows in datasets:
+            samples = map(rows.__getitem__, range(len(rows)))
+            ids = [np.array(sample["input_ids"]) for sample in samples if "input_ids" in sample]
+            distinct = {row.tobytes(): row for row in ids}
+            if folder is None:
+                distinct = {key: row for key, row in distinct.items() if key not in states}
+                encoded: Sequence[States] = encode_token_rows(text_model, list(distinct.values()))
+            else:
+                encoded = cached_states(folder, text_model, list(distinct.values()))
+            states |= dict(zip(distinct, encoded, strict=True))
         return [cls(rows, states) for rows in datasets]
 
     def __len__(self) -> int:

@@ -20,7 +20,13 @@ from modeling_hfr_ame.training.arguments import (
     SentimentTrainingArguments,
     parse_arguments,
 )
-from modeling_hfr_ame.training.assembly import RunParts, assemble_run, provide_dataset, with_variant_defaults
+from modeling_hfr_ame.training.assembly import (
+    RunParts,
+    assemble_run,
+    provide_dataset,
+    provide_domains,
+    with_variant_defaults,
+)
 from modeling_hfr_ame.training.callbacks import JsonLinesLog
 from modeling_hfr_ame.training.optimization import parameter_counts
 from modeling_hfr_ame.training.recipes import training_defaults
@@ -124,7 +130,8 @@ def run_training(
     state.wait_for_everyone()  # every process has looked before the main one changes the folder
     if state.is_main_process:
         _begin_folder(folder, arguments, keep_files=checkpoint is not None)
-    parts = assemble_run(model_args, data_args, training_args, provide_dataset(data_args.dataset, parent, state))
+    data_folder = provide_domains(data_args, parent, state) or provide_dataset(data_args.dataset, parent, state)
+    parts = assemble_run(model_args, data_args, training_args, data_folder)
     if adaptation is not None:
         parts.model = adaptation.prepare(parts.model, folder if state.is_main_process else None)
     trainer, wall_time_s = _train(parts, training_args, folder, checkpoint)
@@ -206,7 +213,9 @@ def _finish_folder(
         "num_rows": parts.num_rows,
         "num_rows_left_out": parts.num_left_out,
         "num_parameters": num_parameters,
-        "selection_rule": selection_rule(str(args.metric_for_best_model), args.selection_drop_rates or (0.0,)),
+        "selection_rule": selection_rule(
+            str(args.metric_for_best_model), args.selection_drop_rates or (0.0,), parts.record.get("domains")
+        ),
         "selected_epoch": None if selected is None else selected["epoch"],
         "selected_validation": selected,
         "validation_history": history,

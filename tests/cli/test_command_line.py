@@ -180,6 +180,14 @@ def test_evaluate_options_reach_the_evaluation(replace_room: ReplaceRoom) -> Non
     assert options["split"] == "test"
 
 
+def test_generalize_study_and_folder_reach_the_study(replace_room: ReplaceRoom) -> None:
+    replace_room("training", "main")
+    calls = replace_room("training.domain_study", "run_study_file")
+    result = _run("generalize", "study.yaml", "--out", "runs/dg")
+    assert result.stdout == "recorded\n"
+    assert calls == [((Path("study.yaml"), Path("runs/dg")), {})]
+
+
 def test_evaluate_padded_lengths_reach_the_evaluation_as_numbers(replace_room: ReplaceRoom) -> None:
     calls = replace_room("evaluation", "evaluate_runs", "compare_runs")
     assert _run("evaluate", "run", "--protocol", "lnln", "--padded-lengths", "50/375/500").exit_code == 0
