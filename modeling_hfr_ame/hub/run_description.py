@@ -37,6 +37,8 @@ _RECORD_KEYS = (
     "mixed_precision",
     "versions",
 )
+# Of a teacher that read hints, and of its student.
+_HINT_KEYS = ("prompts", "teacher")
 _MANIFEST_KEYS = ("dataset_name", "builder", "builder_version", "label_range", "feature_sizes")
 
 
@@ -57,7 +59,13 @@ def describe_runs(paths: RunPaths, *, data: str | Path | None = None) -> dict[st
     """
     runs = find_runs(paths)
     model, processor = load_run(runs[0])
-    records = [publishable_record({key: run.record.get(key) for key in _RECORD_KEYS}) for run in runs]
+    records = [
+        publishable_record(
+            {key: run.record.get(key) for key in _RECORD_KEYS}
+            | {key: run.record[key] for key in _HINT_KEYS if key in run.record}
+        )
+        for run in runs
+    ]
     for record in records:
         # The launch changes no number, and says how somebody's machine is used.
         record["arguments"] = {

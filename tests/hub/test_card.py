@@ -303,6 +303,27 @@ def test_description_written_and_read_gives_the_same_card(run: Path, results: Do
     assert card.text == build_card(run, [results]).text
 
 
+@pytest.mark.parametrize(("role", "reader"), [("prompts", "It read hints"), ("teacher", "Its teacher read hints")])
+@pytest.mark.parametrize("paper_protocol", [False, True])
+def test_card_says_who_wrote_the_hints_and_whether_labels_were_shown(
+    run: Path, role: str, reader: str, paper_protocol: bool
+) -> None:
+    hints = {
+        "model_id": "someone/large-model",
+        "model_revision": "abc",
+        "template_id": "hint-en/1",
+        "content_sha256": "12" * 32,
+        "paper_protocol": paper_protocol,
+    }
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record[role] = hints if role == "prompts" else {"seed": 1, "prompts": hints}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    card = " ".join(build_card(run).text.split())
+    assert f"{reader} about the samples that `someone/large-model`, revision `abc`, wrote" in card
+    assert ("No label was shown to the writer of the hints." in card) is not paper_protocol
+    assert ("labels of the training samples were shown" in card) is paper_protocol
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
