@@ -32,7 +32,7 @@ def read_evaluation_prompts(
     if not getattr(model.config, "reads_prompts", False):
         return None
     recorded = run.record.get("arguments", {}).get("data", {})
-    folder = folder or recorded.get("prompts")
+    folder = folder or (run.record.get("prompts") or {}).get("folder")
     if folder is None:
         raise ConfigError(
             f"the model of {run.folder} reads hints, but neither its record nor the call names a prompt store; pass "

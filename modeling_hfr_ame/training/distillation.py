@@ -17,7 +17,6 @@ from modeling_hfr_ame.training.prompts import PromptTexts
 from modeling_hfr_ame.training.recipes import training_defaults
 
 _PROMPT_PREFIX = "prompt_"
-_PROMPT_ARGUMENTS = ("prompts", "prompt_store", "min_prompt_coverage", "max_prompt_length")
 
 
 class TeacherGuidance:
@@ -53,8 +52,11 @@ class TeacherGuidance:
     def with_recorded_prompts(self, data_args: DataArguments) -> DataArguments:
         """Fills in the prompt store that the teacher was trained with, where the student's arguments name none."""
         recorded = self.run.record["arguments"]["data"]
-        names = ("max_prompt_length",) if data_args.prompts else _PROMPT_ARGUMENTS
-        return replace(data_args, **{name: recorded[name] for name in names})
+        data_args = replace(data_args, max_prompt_length=recorded["max_prompt_length"])
+        if data_args.prompts:
+            return data_args
+        store = {name: recorded[name] for name in ("prompt_store", "min_prompt_coverage")}
+        return replace(data_args, prompts=self.run.record["prompts"]["folder"], **store)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Gives the student's batch.

@@ -17,7 +17,7 @@ class PromptTexts:
 
     Args:
         texts: Split → sample id → hint, None where there is none.
-        record: What `run.json` says about them: the store, its content's hash, how many rows have a hint.
+        record: What `run.json` says about them: the store and its folder, its content's hash, how many rows have one.
     """
 
     texts: dict[str, dict[str, str | None]]
@@ -55,7 +55,8 @@ def read_prompt_texts(
         for split, found in transcripts.items()
     }
     counts = {split: {"rows": found.rows, "answered": found.answered} for split, found in coverage.items()}
-    return PromptTexts(texts, store.describe() | {"coverage": counts})
+    folder = str(Path(data_args.prompts).resolve())
+    return PromptTexts(texts, store.describe() | {"folder": folder, "coverage": counts})
 
 
 def encode_prompts(

@@ -156,7 +156,7 @@ def test_evaluation_of_a_teacher_reads_its_hints_again(pair: Path, tmp_path: Pat
 def test_evaluation_of_a_teacher_without_a_store_raises(pair: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(pair / "teacher" / "seed-1", tmp_path / "seed-1"))
     record = _record(copied)
-    record["arguments"]["data"]["prompts"] = None
+    del record["prompts"]["folder"]
     (copied / "run.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"reads hints, but neither its record nor the call names a prompt store"):
         evaluate_runs(copied, split="validation", protocols=("P0",), out=tmp_path / "out")
