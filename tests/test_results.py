@@ -12,9 +12,12 @@ from modeling_hfr_ame.evaluation.markdown import markdown_report, mean_and_sd
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "docs" / "results"
 PEERS = ("lnln", "hme", "cyin", "dashfusion")
-STUDIES = {"synthetic.json": "synthetic.md", "mosi_test.json": "mosi.md", "mosi_held_out.json": "mosi.md"} | {
-    f"peers_{peer}.json": "peers.md" for peer in PEERS
-}
+STUDIES = {
+    "synthetic.json": "synthetic.md",
+    "mosi_test.json": "mosi.md",
+    "mosi_held_out.json": "mosi.md",
+    "mmslf.json": "mmslf.md",
+} | {f"peers_{peer}.json": "peers.md" for peer in PEERS}
 MEAN_AND_SD = re.compile(r"\d\.\d{3} ± \d\.\d{3}")
 
 
