@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from modeling_hfr_ame.media import TimedWord
-from modeling_hfr_ame.prediction.clip import Thumbnail
 from modeling_hfr_ame.prediction.figure_style import (
     FAINT,
     GATE_MAP,
@@ -168,7 +167,7 @@ def _draw_thumbnails(column: _Column, timeline: Timeline) -> None:
     width_s = _THUMBNAIL * columns / rows * seconds_per_inch
     gap_s = 0.04 * seconds_per_inch
     free_from = 0.0
-    for each in _every_nth(timeline.thumbnails, width_s + gap_s):
+    for each in timeline.thumbnails:  # the next one that has room
         # A picture stands with its middle at its time, moved inwards at the ends of the axis only.
         left = min(max(each.time_s - width_s / 2, 0.0), max(timeline.duration_s - width_s, 0.0))
         if left < free_from:
@@ -179,14 +178,6 @@ def _draw_thumbnails(column: _Column, timeline: Timeline) -> None:
     axes.set_xlim(0, timeline.duration_s)
     axes.set_ylim(0, 1)
     column.skip(_THUMBNAIL_GAP)
-
-
-def _every_nth(thumbnails: Sequence[Thumbnail], distance_s: float) -> Sequence[Thumbnail]:
-    """Takes every n-th picture, so that neighbours are at least so far apart, with what is left over at both ends."""
-    times_s = np.array([each.time_s for each in thumbnails])
-    spacing_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else distance_s
-    step = max(1, int(np.ceil(distance_s / spacing_s - 1e-6))) if spacing_s > 0 else len(thumbnails)
-    return thumbnails[(len(thumbnails) - 1) % step // 2 :: step]
 
 
 def _draw_score(axes: Axes, timeline: Timeline) -> Axes:
