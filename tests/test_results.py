@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.peers_on_utterances import summarise, tables
 from modeling_hfr_ame.evaluation.markdown import markdown_report, mean_and_sd
+from modeling_hfr_ame.training.domain_study import study_tables
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "docs" / "results"
@@ -25,6 +26,13 @@ MEAN_AND_SD = re.compile(r"\d\.\d{3} ± \d\.\d{3}")
 def test_study_shows_the_tables_of_its_document(document: str) -> None:
     report = markdown_report(json.loads((RESULTS / document).read_text(encoding="utf-8")))
     assert report.strip() in (RESULTS / STUDIES[document]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("domain_generalization.*.json")), ids=lambda path: path.stem)
+def test_domain_study_shows_the_tables_of_its_document(path: Path) -> None:
+    content = path.read_text(encoding="utf-8")
+    assert study_tables(json.loads(content)).strip() in (RESULTS / "domain_generalization.md").read_text("utf-8")
+    assert not re.search(r'"/[a-z]', content), "a folder of one machine"
 
 
 @pytest.mark.parametrize("peer", PEERS)
