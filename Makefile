@@ -44,7 +44,8 @@ conformance: $(STAMP)  ## run transformers' own tests on our models, from its so
 # Chromium comes from the system. Where nobody may install packages, the tests skip and say why.
 browser: $(STAMP)  ## drive the web page in headless Chromium, installed by apt-get where root may
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]' -c constraints.txt
-	@if ! command -v chromium chromium-browser google-chrome >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	@if [ -z "$$(command -v chromium || command -v chromium-browser || command -v google-chrome)" ] && \
+			[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		(apt-get install -y -qq --no-install-recommends chromium || \
 			(apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)) >/dev/null || \
 			echo "Chromium could not be installed; the tests will skip" >&2; \

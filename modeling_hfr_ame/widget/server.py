@@ -95,11 +95,13 @@ def open_widget(predictor: Predictor, settings: WidgetSettings | None = None) ->
         uploads = Path(folder) / "uploads"
         uploads.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-        page = _build(predictor, settings, Path(folder))
         try:
-            yield _launch(page, settings)
+            page = _build(predictor, settings, Path(folder))
+            try:
+                yield _launch(page, settings)
+            finally:
+                page.close(verbose=False)
         finally:
-            page.close(verbose=False)
             os.environ.pop("GRADIO_TEMP_DIR", None)
 
 

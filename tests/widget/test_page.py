@@ -1,9 +1,12 @@
 """The running page, asked by the unmodified client and by hand."""
 
 import json
+import os
 import re
 import runpy
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 from modeling_hfr_ame import ConfigError
 from modeling_hfr_ame.data.synthetic_clips import SyntheticClip
 from modeling_hfr_ame.media import MediaLimits
-from modeling_hfr_ame.widget import ClipScorer, WidgetSettings
+from modeling_hfr_ame.widget import ClipScorer, WidgetSettings, open_widget
 from tests.widget.page_server import REPOSITORY, PageServer
 
 
@@ -115,6 +118,44 @@ def test_share_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["gradio_app.py", "--model", "somewhere", "--share"])
     with pytest.raises(ValueError, match="Some specified arguments are not used"):
         runpy.run_path(str(REPOSITORY / "examples" / "gradio_app.py"), run_name="__main__")
+
+
+def test_page_without_gradio_says_what_to_install(scorer: ClipScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with (
+        pytest.raises(ConfigError, match="the page needs Gradio, which is not installed"),
+        open_widget(scorer.predictor),
+    ):
+        pass
+    assert "GRADIO_TEMP_DIR" not in os.environ
+
+
+@pytest.mark.slow
+def test_taken_port_is_explained(page_server: PageServer, run_folder: Path, tmp_path: Path) -> None:
+    taken = page_server.url.rstrip("/").rpartition(":")[2]
+    with (
+        pytest.raises(AssertionError, match=f"error: the page needs a free port, {taken} is taken"),
+        PageServer(run_folder, tmp_path, "--no_examples", "--port", taken),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_own_faults_are_shown_without_their_details(page_server: PageServer) -> None:
+    code = """
+import sys
+from modeling_hfr_ame.widget import page
+def fail(): raise KeyError("/secret/path")
+try:
+    page._readable(fail)()
+except page.gr.Error as error:
+    assert "an error of its own" in error.message, error.message
+    assert "secret" not in error.message
+    sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert "/secret/path" in done.stderr  # the server's log has it
 
 
 def test_settings_refuse_a_limit_below_zero() -> None:
