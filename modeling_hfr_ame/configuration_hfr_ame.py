@@ -45,6 +45,8 @@ class HfrAmeConfig(SentimentConfig):
         position_scale: Length of the relative time axis in sinusoid units: a clip runs from 0 to this value in
             every modality, so equal times match whatever the frame rates.
         use_hfr: Whether features are restored at all.
+        fill_gaps: Whether restoration starts from audio and vision whose unobserved frames a coarse stage has filled
+            from the observed ones and from the other modalities; a part of HFR, and nothing without `use_observed`.
         hfr_order: `low_to_high`, `high_to_low`, or `parallel` (no band sees another one's restoration).
         detach_lower: Whether gradients stop at the lower bands handed on.
         num_bands: Number K of frequency bands in the network.
@@ -77,11 +79,14 @@ class HfrAmeConfig(SentimentConfig):
         task_loss: `l1`, `huber` or `mse`.
         band_loss: `relative` (each band's error divided by its energy), `plain`, or `off`.
         band_loss_trains: `restoration`: the band loss does not reach the encoders through the part of the features that
-            restoration passes on; `all`: it does, and may teach them to forget what corruption destroys.
+            restoration passes on; `networks`: nor through what the FM-UNets read, so that it trains those alone; `all`:
+            it reaches them both ways, and may teach them to forget what corruption destroys.
         loss_bands: Number of bands in the band loss. None: `num_bands`.
         band_weight: Weight of the band loss.
         band_ramp: Share of training over which `band_weight` rises linearly from 0.
         anchor_weight: Weight of the reconstruction of the raw clean features.
+        readout_weight: Weight of the coarse stage's readout of audio and vision from the complementary modalities,
+            measured as `band_loss` says.
         severity_weight: Weight of the severity regression.
         spectral_weight: Weight of the L1 distance between spectra.
         clean_task_weight: Weight of the task loss of a second forward on the clean twin.
@@ -99,6 +104,7 @@ class HfrAmeConfig(SentimentConfig):
     position_scale: float | int = 64.0
 
     use_hfr: bool = True
+    fill_gaps: bool = False
     hfr_order: Literal["low_to_high", "high_to_low", "parallel"] = "low_to_high"
     detach_lower: bool = False
     num_bands: int = 3
@@ -127,11 +133,12 @@ class HfrAmeConfig(SentimentConfig):
 
     task_loss: Literal["l1", "huber", "mse"] = "l1"
     band_loss: Literal["relative", "plain", "off"] = "relative"
-    band_loss_trains: Literal["restoration", "all"] = "restoration"
+    band_loss_trains: Literal["restoration", "networks", "all"] = "restoration"
     loss_bands: int | None = None
     band_weight: float | int = 2.0
     band_ramp: float | int = 0.05
     anchor_weight: float | int = 0.1
+    readout_weight: float | int = 1.0
     severity_weight: float | int = 0.1
     spectral_weight: float | int = 0.0
     clean_task_weight: float | int = 0.0
@@ -143,20 +150,29 @@ class HfrAmeConfig(SentimentConfig):
         return self.align_conditions and self.condition != "none"
 
     @property
+    def fills_gaps(self) -> bool:
+        """Whether unobserved frames of audio and vision are filled before the first band is restored."""
+        return self.use_hfr and self.fill_gaps and self.use_observed and self.modalities != "t"
+
+    @property
     def uses_band_loss(self) -> bool:
         """Whether there is a band loss, and something that it trains."""
         return self.band_loss != "off" and (self.use_hfr or self.band_loss_trains == "all")
 
     @property
+    def trains_readouts(self) -> bool:
+        """Whether the loss holds the readouts of the coarse stage against the clean twin."""
+        return self.fills_gaps and self.readout_weight > 0
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether the loss compares restored features with those of the clean twin."""
+        return self.uses_band_loss or self.anchor_weight > 0 or self.trains_readouts or self.spectral_weight > 0
+
+    @property
     def needs_clean_twin(self) -> bool:
         """Whether training reads the uncorrupted twin of the inputs."""
-        return (
-            self.uses_band_loss
-            or self.anchor_weight > 0
-            or self.spectral_weight > 0
-            or self.clean_task_weight > 0
-            or self.teacher_forcing_prob > 0
-        )
+        return self.compares_features or self.clean_task_weight > 0 or self.teacher_forcing_prob > 0
 
     @property
     def reads_severity(self) -> bool:
@@ -205,6 +221,7 @@ class HfrAmeConfig(SentimentConfig):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie in [0, 1]; found {value}; 0 switches it off")
-        for name in ("band_weight", "anchor_weight", "severity_weight", "spectral_weight", "clean_task_weight"):
+        for term in ("band", "anchor", "readout", "severity", "spectral", "clean_task"):
+            name = f"{term}_weight"
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative; found {getattr(self, name)}; 0 switches the term off")

@@ -5,7 +5,8 @@ Multimodal UNet that takes the complementary modalities' features as conditions.
 (`docs/paper_to_code.md`):
 
 - Restoration is a residual confined to its band, and every path into it starts at zero: at initialisation HFR is the
-  identity, so intact input passes unchanged until training finds a reason.
+  identity, so intact input passes unchanged until training finds a reason. With `fill_gaps` it starts from the filled
+  gaps (`coarse_restoration.py`).
 - All modalities of a stage are restored in parallel from the previous stage's state; the result can't depend on their
   order.
 - Layer norm over channels at each step: no statistic crosses time, so padding can't leak.
@@ -13,7 +14,7 @@ Multimodal UNet that takes the complementary modalities' features as conditions.
 Shape legend: B batch, L padded time, K bands, D width, C UNet channels, G condition width, P position width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -21,6 +22,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import MultimodalAttention, ZeroLinear, relative_positions
+from .coarse_restoration import CoarseEstimate
 from .configuration_hfr_ame import HfrAmeConfig
 from .configuration_sentiment import MODALITIES
 from .encoders import TimeConv
@@ -40,6 +42,8 @@ class ModalityFeatures:
         observed: (B, L) float: 0 for an exact zero frame, an unknown token or padding, else 1.
         analysis: Band analysis over the valid prefix.
         bands: (K, B, L, D) float32 bands of `states`.
+        start: (K, B, L, D) float32 bands that restoration starts from: `bands`, or those of the filled states.
+        coarse: What the coarse stage made of the states; None for text, and without that stage.
     """
 
     states: torch.Tensor
@@ -48,6 +52,8 @@ class ModalityFeatures:
     observed: torch.Tensor
     analysis: BandAnalysis
     bands: torch.Tensor
+    start: torch.Tensor
+    coarse: CoarseEstimate | None = None
 
 
 @dataclass
@@ -194,7 +200,7 @@ class FMUNet(GradientCheckpointingLayer):
         an object, so that its backward would run through the conditions' own graph twice.
 
         Args:
-            band: (B, L, D) received part Y^(b).
+            band: (B, L, D) the band to begin with: Y^(b), with its gaps filled by the coarse stage.
             lower: (B, L, D) restored lower part R^(<b), zeros for the first band.
             received: (B, L, D) all received bands Y.
             observed: (B, L) observed flags.
@@ -300,6 +306,15 @@ class FrequencyRestoration(nn.Module):
         key = {"modality": name, "all": "all", "none": f"{name}_{band}"}[self.config.share_unet]
         return self.unets[key]
 
+    def _read(self, features: dict[str, ModalityFeatures]) -> dict[str, ModalityFeatures]:
+        """The features as the FM-UNets read them: with `band_loss_trains="networks"`, without a gradient."""
+        if self.config.band_loss_trains != "networks":
+            return features
+        return {
+            name: replace(item, states=item.states.detach(), start=item.start.detach())
+            for name, item in features.items()
+        }
+
     def _order(self) -> list[int]:
         order = list(range(self.config.num_bands))
         return order[::-1] if self.config.hfr_order == "high_to_low" else order
@@ -314,7 +329,7 @@ class FrequencyRestoration(nn.Module):
         severity: torch.Tensor,
     ) -> Conditions:
         sources = self._sources(name)
-        states = {source: features[source].bands[band] + lower[source] for source in sources}
+        states = {source: features[source].start[band] + lower[source] for source in sources}
         tokens = code = None
         if self.uses_tokens:
             tokens = torch.cat(
@@ -356,13 +371,17 @@ class FrequencyRestoration(nn.Module):
             Restored bands X̂, (K, B, L, D) float32 per modality, zero at padding.
         """
         parallel = self.config.hfr_order == "parallel"
+        # What is read and what is handed on are the same values; only the gradient differs.
+        passed_on, features = features, self._read(features)
+        if self.config.band_loss_trains == "networks":
+            severity = severity.detach()
         lower = {name: torch.zeros_like(item.bands[0]) for name, item in features.items()}
         clean_lower = dict(lower)
         positions = {
             name: relative_positions(item.mask, self.config.hidden_size, self.config.position_scale)
             for name, item in features.items()
         }
-        restored: dict[str, dict[int, torch.Tensor]] = {name: {} for name in features}
+        corrections: dict[str, dict[int, torch.Tensor]] = {name: {} for name in features}
         for band in self._order():
             shown = lower
             if clean_bands is not None and teacher_rows is not None:
@@ -371,7 +390,7 @@ class FrequencyRestoration(nn.Module):
             for name, item in features.items():
                 conditions = self._conditions(name, band, features, shown, positions, severity)
                 correction = self._unet(name, band)(
-                    item.bands[band],
+                    item.start[band],
                     lower[name],
                     item.states,
                     item.observed,
@@ -383,15 +402,15 @@ class FrequencyRestoration(nn.Module):
                     conditions.aligned,
                     self.config.position_scale,
                 )
-                restored[name][band] = item.bands[band] + item.analysis.project(correction, band)
+                corrections[name][band] = item.analysis.project(correction, band)
             if parallel:
                 continue
             for name in features:
-                done = restored[name][band].detach() if self.config.detach_lower else restored[name][band]
-                lower[name] = lower[name] + done
+                done = features[name].start[band] + corrections[name][band]
+                lower[name] = lower[name] + (done.detach() if self.config.detach_lower else done)
                 if clean_bands is not None:
                     clean_lower[name] = clean_lower[name] + clean_bands[name][band]
         return {
-            name: torch.stack([bands[band] for band in range(self.config.num_bands)])
-            for name, bands in restored.items()
+            name: passed_on[name].start + torch.stack([bands[band] for band in range(self.config.num_bands)])
+            for name, bands in corrections.items()
         }

@@ -10,6 +10,7 @@ passes through the same encoders without gradient and serves as the target of th
 Shape legend: B batch, L padded time, K bands, D width, M modalities of the model.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +20,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultimodalAttention, TransformerLayer, ZeroLinear
 from .clean_twin import CleanTarget, as_target, clean_target
+from .coarse_restoration import CoarseEstimate, CoarseRestoration, EncodedSequence
 from .configuration_hfr_ame import HfrAmeConfig
 from .configuration_sentiment import MODALITIES
 from .encoders import FeatureEncoder, build_text_model, encode_text
@@ -100,6 +102,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         self.severity_heads = nn.ModuleDict(
             {name: SeverityHead(config) for name in names} if config.severity == "predicted" else {}
         )
+        self.coarse = CoarseRestoration(config) if config.fills_gaps else None
         self.restoration = FrequencyRestoration(config) if config.use_hfr else None
         self.enforcement = build_enforcement(config)
         self.fusion = SentimentFusion(config)
@@ -168,15 +171,17 @@ class HfrAmeModel(HfrAmePreTrainedModel):
                 self.config.transform,
                 self.config.freq_axis,
             )
-            features[name] = ModalityFeatures(
-                states=states,
-                mask=mask,
-                present=item.present,
-                observed=observed,
-                analysis=analysis,
-                bands=analysis.split(states),
-            )
+            bands = analysis.split(states)
+            features[name] = ModalityFeatures(states, mask, item.present, observed, analysis, bands, start=bands)
+        for name, estimate in self._coarse(features).items():
+            features[name].coarse = estimate
+            features[name].start = features[name].analysis.split(estimate.filled)
         return features, sentence, text_states
+
+    def _coarse(self, features: Mapping[str, ModalityFeatures | EncodedSequence]) -> dict[str, CoarseEstimate]:
+        if self.coarse is None:
+            return {}
+        return self.coarse({name: EncodedSequence(f.states, f.observed, f.mask) for name, f in features.items()})
 
     def encode_clean(
         self,
@@ -194,23 +199,26 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         Returns:
             One target per modality in `clean`; all its steps are masked where either side lacks the modality.
         """
+        # Token positions count the leading special token, content steps don't.
+        index = {} if text_index is None else {"text": content_steps(text_index) - 1}
+        raws: dict[str, torch.Tensor] = {}
+        sequences: dict[str, EncodedSequence] = {}
         with as_target(self):
+            for name, item in clean.items():
+                if name == "text":
+                    raw, mask = content_steps(encode_text(self.text_model, item)), content_mask(item.mask)
+                else:
+                    raw, mask = item.frames(), item.mask
+                observed = self._observed(name, item, raw, mask)
+                raws[name] = raw
+                sequences[name] = EncodedSequence(self._encoded(name, raw, mask, observed), observed, mask)
+            # Clean frames can be unobserved as well (no face was found): both sides fill them alike.
+            for name, estimate in self._coarse(sequences).items():
+                sequences[name].states = estimate.filled
             return {
-                name: self._clean_target(name, item, features[name].mask, text_index) for name, item in clean.items()
+                name: clean_target(item.states, raws[name], item.mask, features[name].mask, index.get(name))
+                for name, item in sequences.items()
             }
-
-    def _clean_target(
-        self, name: str, item: ModalityInput, received: torch.Tensor, text_index: torch.Tensor | None
-    ) -> CleanTarget:
-        index = None
-        if name == "text":
-            raw, mask = content_steps(encode_text(self.text_model, item)), content_mask(item.mask)
-            # Token positions count the leading special token, content steps don't.
-            index = None if text_index is None else content_steps(text_index) - 1
-        else:
-            raw, mask = item.frames(), item.mask
-        states = self._encoded(name, raw, mask, self._observed(name, item, raw, mask))
-        return clean_target(states, raw, mask, received, index)
 
     def _severity(self, features: dict[str, ModalityFeatures], given: torch.Tensor | None) -> torch.Tensor:
         first = next(iter(features.values()))
@@ -253,7 +261,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         """
         features, sentence, _ = self.encode(inputs, token_type_ids)
         levels = self._severity(features, severity)
-        restored = {name: item.bands for name, item in features.items()}
+        restored = {name: item.start for name, item in features.items()}
         if self.restoration is not None:
             rows, clean_bands = self._teacher_rows(len(levels), levels.device), None
             if rows is not None and clean is not None:
@@ -463,7 +471,7 @@ class HfrAmeForSentiment(HfrAmePreTrainedModel):
             untouched = None if severity is None else torch.zeros_like(severity)
             clean_logits = self.head(self.model(clean, severity=untouched, return_dict=True).pooler_output)
             losses["clean_task"] = task_loss(clean_logits, labels, config.task_loss)
-        if not config.uses_band_loss and config.anchor_weight == 0 and config.spectral_weight == 0:
+        if not config.compares_features:
             return losses
         targets = self.model.encode_clean(clean, output.features, text_index)
         return losses | restoration_losses(config, output.features, output.restored, targets, self.anchors)

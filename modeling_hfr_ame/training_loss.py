@@ -68,7 +68,7 @@ def restoration_losses(
         Unweighted scalars by name, and `monitor_target_std`: the spread of the clean features over this process's valid
         steps, averaged over channels. It is no loss; if it falls towards zero, the encoders have collapsed.
     """
-    terms: dict[str, list[torch.Tensor]] = {"band": [], "anchor": [], "spectral": [], _MONITOR: []}
+    terms: dict[str, list[torch.Tensor]] = {"band": [], "anchor": [], "readout": [], "spectral": [], _MONITOR: []}
     for name, target in targets.items():
         item = features[name]
         whole = restored[name].sum(0)
@@ -76,12 +76,16 @@ def restoration_losses(
         if config.uses_band_loss:
             # What the encoder passes on unchanged gets no gradient: it would lower the error by forgetting the detail.
             judged = restored[name]
-            if config.band_loss_trains == "restoration":
-                judged = judged - item.bands + item.bands.detach()
+            if config.band_loss_trains != "all":
+                passed_on = item.bands.detach() if item.coarse is None else item.analysis.split(item.coarse.judged)
+                judged = judged - item.start + passed_on
             found, wanted = _loss_bands(config, item, judged, target)
             terms["band"].append(band_loss(found, wanted, target.mask, config.band_loss == "relative"))
         if config.anchor_weight > 0:
             terms["anchor"].append(masked_smooth_l1(anchors[name](whole), target.raw, target.mask))
+        if config.readout_weight > 0 and item.coarse is not None:
+            read, wanted = item.analysis.split(item.coarse.readout), item.analysis.split(target.states)
+            terms["readout"].append(band_loss(read, wanted, target.mask, config.band_loss == "relative"))
         if config.spectral_weight > 0:
             spectra = item.analysis.spectrum(whole), item.analysis.spectrum(target.states)
             terms["spectral"].append(spectral_loss(*spectra, item.mask))
@@ -100,6 +104,7 @@ def loss_weights(config: HfrAmeConfig, progress: float) -> dict[str, float]:
         "task": 1.0,
         "band": config.band_weight * ramp,
         "anchor": config.anchor_weight,
+        "readout": config.readout_weight,
         "severity": config.severity_weight,
         "spectral": config.spectral_weight,
         "clean_task": config.clean_task_weight,

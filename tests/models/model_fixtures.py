@@ -310,3 +310,10 @@ BATCH_MAKERS: dict[str, Callable[..., dict[str, torch.Tensor]]] = {"mmslf_teache
 
 def row_of(batch: dict[str, torch.Tensor], row: int) -> dict[str, torch.Tensor]:
     return {name: value[row : row + 1] for name, value in batch.items()}
+
+
+def lose_frames(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Makes the second audio and vision frame of each row unobserved, as a drop does; the clean twin keeps them."""
+    for name in ("audio_values", "vision_values"):
+        batch[name][:, 1:2] = 0
+    return batch

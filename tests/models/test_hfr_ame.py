@@ -7,7 +7,7 @@ import torch
 
 from modeling_hfr_ame import ConfigError, HfrAmeConfig, HfrAmeForSentiment, InputError
 from modeling_hfr_ame.losses import band_loss, global_mean, masked_smooth_l1
-from tests.models.model_fixtures import UNKNOWN_ID, build_hfr_ame, random_batch, shake, tiny_config
+from tests.models.model_fixtures import UNKNOWN_ID, build_hfr_ame, lose_frames, random_batch, shake, tiny_config
 
 # An odd number of rows: with an even one the signs of an L1 gradient can cancel exactly.
 LENGTHS = [(9, 12, 6), (4, 3, 10), (7, 5, 5), (3, 1, 2), (5, 2, 4)]
@@ -41,6 +41,9 @@ ABLATIONS: list[dict[str, Any]] = [
     {"band_loss": "plain"},
     {"band_loss": "off"},
     {"band_loss_trains": "all"},
+    {"band_loss_trains": "networks"},
+    {"fill_gaps": True},
+    {"fill_gaps": True, "readout_weight": 0.0},
     {"anchor_weight": 0.0},
     {"spectral_weight": 0.1},
     {"clean_task_weight": 0.5},
@@ -64,7 +67,7 @@ ABLATIONS: list[dict[str, Any]] = [
 def test_ablation_trains_every_parameter_and_keeps_padding_out(overrides: dict[str, Any]) -> None:
     model = shake(build_hfr_ame(**overrides)).train()
     model.set_training_progress(0.01 if "teacher_forcing_prob" in overrides else 1.0)
-    batch = random_batch(LENGTHS, training=True)
+    batch = lose_frames(random_batch(LENGTHS, training=True))
     output = model(**batch, output_losses=True)
     output.loss.backward()
     assert all(torch.isfinite(term) for term in output.losses.values())
@@ -79,9 +82,11 @@ def test_ablation_trains_every_parameter_and_keeps_padding_out(overrides: dict[s
 
 
 @pytest.mark.parametrize(
-    "overrides", [{}, {"share_unet": "all"}, {"transform": "haar"}, {"hfr_order": "parallel"}], ids=str
+    "overrides",
+    [{}, {"share_unet": "all"}, {"transform": "haar"}, {"hfr_order": "parallel"}, {"fill_gaps": True}],
+    ids=str,
 )
-def test_restoration_at_initialisation_is_exactly_the_identity(overrides: dict[str, Any]) -> None:
+def test_restoration_of_intact_input_at_initialisation_is_exactly_the_identity(overrides: dict[str, Any]) -> None:
     model = build_hfr_ame(**overrides).eval()
     output = model(**random_batch(LENGTHS), output_restored=True, output_gates=True)
     for item in output.restored.values():
@@ -335,6 +340,16 @@ def test_band_loss_reaches_the_encoders_only_if_it_is_asked_to(trains: str, reac
     batch["audio_values"] = torch.ones_like(batch["audio_values"])
     output = model(**batch, output_losses=True)
     output.losses["band"].backward()
+    gradient = model.model.encoders["audio"].projection.bias.grad
+    assert (gradient is not None and bool(gradient.abs().sum() > 0)) == reaches
+
+
+@pytest.mark.parametrize(("trains", "reaches"), [("networks", False), ("restoration", True), ("all", True)])
+def test_band_loss_reaches_the_encoders_through_what_the_networks_read_unless_it_trains_them_alone(
+    trains: str, reaches: bool
+) -> None:
+    model = shake(build_hfr_ame(band_loss_trains=trains, dropout=0.0)).train()
+    model(**random_batch(LENGTHS, training=True), output_losses=True).losses["band"].backward()
     gradient = model.model.encoders["audio"].projection.bias.grad
     assert (gradient is not None and bool(gradient.abs().sum() > 0)) == reaches
 
