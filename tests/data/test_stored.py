@@ -68,7 +68,7 @@ def test_stored_rows_are_read_fast_enough(tmp_path: Path) -> None:
 
 def test_dataset_in_a_process_without_the_package_is_read_by_datasets(folder: Path, tmp_path: Path) -> None:
     code = """
-import json, sys, datasets
+import json, os, sys, datasets
 whole = datasets.load_dataset(sys.argv[1])
 stream = datasets.load_dataset(sys.argv[1], split="train", streaming=True)
 print(json.dumps({
@@ -77,7 +77,8 @@ print(json.dumps({
     "streamed": [row["audio"] is None for row in stream],
     "first": whole["train"][0]["audio"],
     "package": "modeling_hfr_ame" in sys.modules,
-}))
+}), flush=True)
+os._exit(0)  # the library's streaming threads can abort a regular exit
 """
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
     environment.pop("PYTHONPATH", None)

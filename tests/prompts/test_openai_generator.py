@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,15 @@ def test_sample_with_nothing_to_show_fails_without_a_request(tmp_path: Path) -> 
     assert str(answer.error).startswith("nothing to show")
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    # Parallel test workers ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_interruption_keeps_what_is_under_way(tmp_path: Path) -> None:
     main_thread = threading.main_thread().ident
     assert main_thread is not None
