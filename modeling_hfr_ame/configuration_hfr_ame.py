@@ -78,9 +78,9 @@ class HfrAmeConfig(SentimentConfig):
         num_fusion_layers: Transformer layers of the fusion block.
         task_loss: `l1`, `huber` or `mse`.
         band_loss: `relative` (each band's error divided by its energy), `plain`, or `off`.
-        band_loss_trains: `restoration`: the band loss does not reach the encoders through the part of the features that
-            restoration passes on; `networks`: nor through what the FM-UNets read, so that it trains those alone; `all`:
-            it reaches them both ways, and may teach them to forget what corruption destroys.
+        band_loss_trains: `networks`: the features reach the FM-UNets, and the band loss, without a gradient to the
+            encoders; `restoration`: only what restoration passes on does; `all`: neither does, and the loss may teach
+            the encoders to forget what corruption destroys.
         loss_bands: Number of bands in the band loss. None: `num_bands`.
         band_weight: Weight of the band loss.
         band_ramp: Share of training over which `band_weight` rises linearly from 0.
@@ -104,7 +104,7 @@ class HfrAmeConfig(SentimentConfig):
     position_scale: float | int = 64.0
 
     use_hfr: bool = True
-    fill_gaps: bool = False
+    fill_gaps: bool = True
     hfr_order: Literal["low_to_high", "high_to_low", "parallel"] = "low_to_high"
     detach_lower: bool = False
     num_bands: int = 3
@@ -133,7 +133,7 @@ class HfrAmeConfig(SentimentConfig):
 
     task_loss: Literal["l1", "huber", "mse"] = "l1"
     band_loss: Literal["relative", "plain", "off"] = "relative"
-    band_loss_trains: Literal["restoration", "networks", "all"] = "restoration"
+    band_loss_trains: Literal["networks", "restoration", "all"] = "networks"
     loss_bands: int | None = None
     band_weight: float | int = 2.0
     band_ramp: float | int = 0.05

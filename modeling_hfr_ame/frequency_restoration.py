@@ -4,9 +4,11 @@ The abstract states: distinct frequency-band features are reconstructed from low
 Multimodal UNet that takes the complementary modalities' features as conditions. Everything finer is our choice
 (`docs/paper_to_code.md`):
 
-- Restoration is a residual confined to its band, and every path into it starts at zero: at initialisation HFR is the
-  identity, so intact input passes unchanged until training finds a reason. With `fill_gaps` it starts from the filled
-  gaps (`coarse_restoration.py`).
+- Lost frames are filled first (`coarse_restoration.py`). What the FM-UNets add is a residual confined to its band, and
+  every path into it starts at zero: at initialisation nothing that was observed is changed, so intact input passes
+  unchanged until training finds a reason.
+- The FM-UNets read features without a gradient: an encoder that the band loss could reach would learn features that are
+  easy to restore, not ones that tell a sentiment.
 - All modalities of a stage are restored in parallel from the previous stage's state; the result can't depend on their
   order.
 - Layer norm over channels at each step: no statistic crosses time, so padding can't leak.
@@ -373,8 +375,6 @@ class FrequencyRestoration(nn.Module):
         parallel = self.config.hfr_order == "parallel"
         # What is read and what is handed on are the same values; only the gradient differs.
         passed_on, features = features, self._read(features)
-        if self.config.band_loss_trains == "networks":
-            severity = severity.detach()
         lower = {name: torch.zeros_like(item.bands[0]) for name, item in features.items()}
         clean_lower = dict(lower)
         positions = {

@@ -51,6 +51,7 @@ class HfrAmePreTrainedModel(CheckedPreTrainedModel):
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = [
         "encoders",
         "severity_heads",
+        "coarse",
         "restoration",
         "enforcement",
         "fusion",
