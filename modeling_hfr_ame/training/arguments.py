@@ -121,6 +121,8 @@ class SentimentTrainingArguments(TrainingArguments):
     Args:
         global_batch_size: Rows per optimiser step over all processes and accumulation steps.
         text_learning_rate: Peak learning rate of the text encoder; `learning_rate` is that of everything else.
+        average_weights: Decay of a running average of the weights, in (0, 1), which is then what is scored, selected
+            and saved. It looks back over about `1 / (1 - average_weights)` optimiser steps. None: no averaging.
         seeds: One run per seed, each in `output_dir/seed-<seed>`.
         max_grad_value: Largest absolute value of any element of a gradient. None: no such limit. Independent of
             `max_grad_norm`, which 0 switches off.
@@ -135,8 +137,8 @@ class SentimentTrainingArguments(TrainingArguments):
             start one process, or several independent ones.
 
     Raises:
-        ConfigError: If the batch can't be divided, the number of processes isn't the expected one, or `max_grad_value`
-            isn't positive or comes with `fp16`.
+        ConfigError: If the batch can't be divided, the number of processes isn't the expected one, `max_grad_value`
+            isn't positive or comes with `fp16`, or `average_weights` isn't between 0 and 1.
     """
 
     output_dir: str = field(default="runs/hfr_ame", metadata={"help": "Parent of the seed-<seed> run folders."})
@@ -174,6 +176,9 @@ class SentimentTrainingArguments(TrainingArguments):
     max_grad_value: float | None = field(
         default=None, metadata={"help": "Limit of each gradient element; default: none."}
     )
+    average_weights: float | None = field(
+        default=None, metadata={"help": "Decay of the weight average that is scored and saved; default: none."}
+    )
     seeds: list[int] = field(default_factory=lambda: [DEFAULT_SEED], metadata={"help": "One run per seed."})
     selection_drop_rates: list[float] | None = field(
         default=None, metadata={"help": "Drop rates of the selecting validation sets; default: the variant's."}
@@ -196,6 +201,11 @@ class SentimentTrainingArguments(TrainingArguments):
             raise ConfigError(
                 f"max_grad_value must be positive and can't be used with fp16, whose gradients are scaled; found "
                 f"{self.max_grad_value} with fp16={self.fp16}; leave it out, or train in bf16"
+            )
+        if self.average_weights is not None and not 0 < self.average_weights < 1:
+            raise ConfigError(
+                f"average_weights must be between 0 and 1, but is {self.average_weights:g}; 0.99 looks back over about "
+                "100 steps"
             )
         # torch.nn.DataParallel, which Trainer would use for several visible GPUs in one process, splits batches in a
         # way that none of our guarantees covers. `accelerate launch` uses them all.

@@ -8,6 +8,7 @@ from typing import Any
 from torch.nn.utils import clip_grad_value_
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from modeling_hfr_ame.training.averaging import WeightAverage
 from modeling_hfr_ame.training.sampling import EpochIndexSampler
 
 
@@ -80,6 +81,32 @@ class GradientValueLimit(TrainerCallback):
     ) -> None:
         """Clips what the optimiser is about to read."""
         clip_grad_value_(kwargs["model"].parameters(), self.limit)
+
+
+class WeightAveraging(TrainerCallback):
+    """Keeps a running average of the weights while a run trains.
+
+    Args:
+        decay: Weight of the past in each step, in (0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: WeightAverage | None = None
+        self.resume_file: Path | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Starts from the model's weights, or from `resume_file`."""
+        self.average = WeightAverage(kwargs["model"], self.decay)
+        if self.resume_file is not None:
+            self.average.load(self.resume_file, num_steps=state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Takes in the new weights, before they are scored or saved."""
+        assert self.average is not None
+        self.average.update()
 
 
 class JsonLinesLog(TrainerCallback):

@@ -6,10 +6,12 @@
 * `sample_ids` are dropped before the model, columns are never removed, and predictions are the logits alone.
 * Named loss terms are averaged over the logging window and over processes.
 * Text encoder and the rest have their own learning rates.
+* With `average_weights`, a running average of the weights is scored, kept beside each checkpoint and left in the model.
 """
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +20,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 
+from modeling_hfr_ame.errors import ConfigError
 from modeling_hfr_ame.training.arguments import SentimentTrainingArguments
-from modeling_hfr_ame.training.callbacks import GradientValueLimit, SamplerEpoch, TrainingProgress
+from modeling_hfr_ame.training.averaging import AVERAGE_FILE, WeightAverage
+from modeling_hfr_ame.training.callbacks import GradientValueLimit, SamplerEpoch, TrainingProgress, WeightAveraging
 from modeling_hfr_ame.training.optimization import parameter_groups
 from modeling_hfr_ame.training.sampling import EpochIndexSampler
 
@@ -58,7 +62,8 @@ class SentimentTrainer(Trainer):
         **kwargs: As for `transformers.Trainer`.
 
     Raises:
-        ConfigError: If the training split holds fewer rows than one global batch.
+        ConfigError: If the training split holds fewer rows than one global batch, or weights that are sharded over
+            processes are to be averaged.
     """
 
     args: SentimentTrainingArguments
@@ -92,6 +97,71 @@ class SentimentTrainer(Trainer):
         self.add_callback(TrainingProgress())
         if args.max_grad_value is not None:
             self.add_callback(GradientValueLimit(args.max_grad_value))
+        self._averaging = None if args.average_weights is None else WeightAveraging(args.average_weights)
+        if self._averaging is not None:
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                raise ConfigError(
+                    "average_weights needs whole weights in each process, but FSDP and DeepSpeed shard them; leave it "
+                    "out, or launch plain data-parallel processes"
+                )
+            self.add_callback(self._averaging)
+
+    @property
+    def _running_average(self) -> WeightAverage | None:
+        return self._averaging.average if self._averaging is not None and self.is_in_train else None
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains, and leaves the averaged weights in the model if there is an average.
+
+        Args:
+            resume_from_checkpoint: A checkpoint folder; with `average_weights` no other value than that or None.
+            *args: As for `transformers.Trainer`.
+            **kwargs: As for `transformers.Trainer`.
+
+        Returns:
+            What `transformers.Trainer` returns.
+
+        Raises:
+            ConfigError: If the checkpoint was written without an average, but one is asked for.
+        """
+        if self._averaging is not None:
+            resumes = isinstance(resume_from_checkpoint, str)
+            self._averaging.resume_file = Path(str(resume_from_checkpoint)) / AVERAGE_FILE if resumes else None
+        result = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self._averaging is not None and self._averaging.average is not None:
+            average = self._averaging.average
+            if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+                average.load(Path(self.state.best_model_checkpoint) / AVERAGE_FILE, self.state.best_global_step or 0)
+            average.copy_to_model()
+        return result
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores the model, during training with its averaged weights if there is an average.
+
+        Args:
+            *args: As for `transformers.Trainer`.
+            **kwargs: As for `transformers.Trainer`.
+
+        Returns:
+            The metrics.
+        """
+        average = self._running_average
+        if average is None:
+            return dict(super().evaluate(*args, **kwargs))
+        with average.in_model():
+            return dict(super().evaluate(*args, **kwargs))
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Writes the model; in a checkpoint also the averaged weights, if there is an average.
+
+        Args:
+            output_dir: The folder. None: that of the run.
+            _internal_call: As for `transformers.Trainer`.
+        """
+        super().save_model(output_dir, _internal_call)
+        average = self._running_average
+        if average is not None and self.args.should_save:
+            average.save(Path(output_dir or str(self.args.output_dir)) / AVERAGE_FILE)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Builds the loader of `(epoch, index)` pairs, sharded over processes by Accelerate.
