@@ -47,8 +47,11 @@ _ZIP_START: Final = b"PK\x03\x04"  # torch.save writes a zip with a pickle in it
 _NPY_START: Final = b"\x93NUMPY"
 _NPY_OBJECTS = re.compile(rb"'descr':\s*'\|?O")
 
-# Whole JSON strings. Two parts at least, so that "/" and a token such as "/s" of a vocabulary are none.
-_ABSOLUTE_PATH = re.compile(r"(?:/[\w.+@~-]+){2,}/?|~[\w-]*/.*|[A-Za-z]:[\\/].*|\\\\\w.*|file://.*", re.DOTALL)
+# Whole JSON strings, also as the name of a feature backend (`hf:<id or path>`). Two parts at least, so that "/" and a
+# token such as "/s" of a vocabulary are none.
+_ABSOLUTE_PATH = re.compile(
+    r"(?:hf:)?(?:(?:/[\w.+@~-]+){2,}/?|~[\w-]*/.*|[A-Za-z]:[\\/].*|\\\\\w.*|file://.*)", re.DOTALL
+)
 _USER_FOLDER = re.compile(r"(?<![\w./:-])(?:/(?:home|Users)/[\w.-]+|/root/[\w.-]+|[A-Za-z]:\\+Users\\+\w+)")
 _SECRETS: Final = {
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}"),

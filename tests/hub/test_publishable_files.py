@@ -87,7 +87,9 @@ def test_credential_is_refused_without_being_repeated(model_folder: Path, secret
     assert secret not in str(e.value)
 
 
-@pytest.mark.parametrize("value", ["/data/mosi/train", "~/data", "C:\\data\\mosi", "file:///data/x", "\\\\server\\x"])
+@pytest.mark.parametrize(
+    "value", ["/data/mosi/train", "~/data", "C:\\data\\mosi", "file:///data/x", "\\\\server\\x", "hf:/data/wavlm"]
+)
 @pytest.mark.parametrize("place", ["value", "key", "list"])
 def test_absolute_path_in_json_is_refused(model_folder: Path, value: str, place: str) -> None:
     content = {"value": {"a": {"b": value}}, "key": {value: 1}, "list": {"a": [1, [value]]}}[place]
@@ -96,7 +98,9 @@ def test_absolute_path_in_json_is_refused(model_folder: Path, value: str, place:
         list_publishable_files(model_folder)
 
 
-@pytest.mark.parametrize("value", ["/", "/s", "data/mosi", "https://example.org/a/b", "and/or", "a: b"])
+@pytest.mark.parametrize(
+    "value", ["/", "/s", "data/mosi", "https://example.org/a/b", "and/or", "a: b", "hf:microsoft/wavlm-base"]
+)
 def test_text_that_is_no_path_passes(model_folder: Path, value: str) -> None:
     (model_folder / "a.json").write_text(json.dumps({"a": value}), encoding="utf-8")
     assert len(list_publishable_files(model_folder)) == 6
