@@ -14,17 +14,22 @@ from torch import nn
 
 @dataclass
 class CleanTarget:
-    """Clean twin of one modality, on the time grid of the received sequence.
+    """Clean twin of one modality, on its own time grid or, from `clean_target`, on that of the received sequence.
 
     Args:
-        states: (B, L, D) encoder output of the clean input, no gradient.
+        states: (B, L, D) encoder output of the clean input, no gradient. Where the model fills gaps, the twin's own
+            (a picture without a face, silence) are filled as well.
+        unfilled: (B, L, D) the same with its own gaps left as they are.
         raw: (B, L, width) the clean features themselves (text: the text encoder's states).
         mask: (B, L) bool steps that have a clean counterpart.
+        known: (B, L) bool those of them whose clean counterpart isn't filled.
     """
 
     states: torch.Tensor
+    unfilled: torch.Tensor
     raw: torch.Tensor
     mask: torch.Tensor
+    known: torch.Tensor
 
 
 @contextmanager
@@ -62,27 +67,31 @@ def gather_steps(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return torch.gather(values, 1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
-def clean_target(
-    states: torch.Tensor, raw: torch.Tensor, mask: torch.Tensor, received: torch.Tensor, index: torch.Tensor | None
-) -> CleanTarget:
+def clean_target(twin: CleanTarget, received: torch.Tensor, index: torch.Tensor | None) -> CleanTarget:
     """Puts an encoded clean twin on the grid of the received sequence.
 
     Args:
-        states: (B, Lc, D) encoder output on the twin's own grid.
-        raw: (B, Lc, width) its features.
-        mask: (B, Lc) bool valid prefix of the twin.
+        twin: On its own grid of Lc steps.
         received: (B, L) bool valid prefix of the received sequence.
         index: (B, L) step of the twin behind each received step, negative for none. None: same steps.
 
     Returns:
         The twin on L steps, zero at steps without a clean counterpart.
     """
+    inside = twin.mask
     if index is not None:
-        inside = (index >= 0) & (index < mask.sum(-1, keepdim=True))
-        index = index.clamp(0, mask.shape[1] - 1)
-        states, raw, mask = gather_steps(states, index), gather_steps(raw, index), inside
-    mask = fit_length(mask, received.shape[1]) & received
-    weight = mask.unsqueeze(-1)
+        inside = (index >= 0) & (index < twin.mask.sum(-1, keepdim=True))
+        index = index.clamp(0, twin.mask.shape[1] - 1)
+    mask = fit_length(inside, received.shape[1]) & received
+
+    def on_grid(values: torch.Tensor) -> torch.Tensor:
+        moved = values if index is None else gather_steps(values, index)
+        return fit_length(moved, received.shape[1]) * mask.unsqueeze(-1)
+
     return CleanTarget(
-        fit_length(states, received.shape[1]) * weight, fit_length(raw, received.shape[1]) * weight, mask
+        states=on_grid(twin.states),
+        unfilled=on_grid(twin.unfilled),
+        raw=on_grid(twin.raw),
+        mask=mask,
+        known=on_grid(twin.known.unsqueeze(-1)).squeeze(-1),
     )

@@ -78,15 +78,17 @@ class HfrAmeConfig(SentimentConfig):
         num_fusion_layers: Transformer layers of the fusion block.
         task_loss: `l1`, `huber` or `mse`.
         band_loss: `relative` (each band's error divided by its energy), `plain`, or `off`.
-        band_loss_trains: `networks`: the features reach the FM-UNets, and the band loss, without a gradient to the
-            encoders; `restoration`: only what restoration passes on does; `all`: neither does, and the loss may teach
+        band_loss_trains: `networks`: the FM-UNets read features without a gradient to the encoders, for every loss, and
+            what restoration passes on has none in the band loss; the severity estimate and the readouts of lost frames
+            keep theirs. `restoration`: only what is passed on has none. `all`: nothing is cut, and the loss may teach
             the encoders to forget what corruption destroys.
         loss_bands: Number of bands in the band loss. None: `num_bands`.
         band_weight: Weight of the band loss.
         band_ramp: Share of training over which `band_weight` rises linearly from 0.
         anchor_weight: Weight of the reconstruction of the raw clean features.
         readout_weight: Weight of the coarse stage's readout of audio and vision from the complementary modalities,
-            measured as `band_loss` says.
+            over `num_bands` and measured as `band_loss` says (`off`: as `plain`). Unlike the band loss it trains the
+            encoders of those modalities.
         severity_weight: Weight of the severity regression.
         spectral_weight: Weight of the L1 distance between spectra.
         clean_task_weight: Weight of the task loss of a second forward on the clean twin.

@@ -6,9 +6,10 @@ Multimodal UNet that takes the complementary modalities' features as conditions.
 
 - Lost frames are filled first (`coarse_restoration.py`). What the FM-UNets add is a residual confined to its band, and
   every path into it starts at zero: at initialisation nothing that was observed is changed, so intact input passes
-  unchanged until training finds a reason.
-- The FM-UNets read features without a gradient: an encoder that the band loss could reach would learn features that are
-  easy to restore, not ones that tell a sentiment.
+  unchanged until training finds a reason, but for frames that were unobserved in it (no face, silence).
+- The FM-UNets read features without a gradient to the encoders (`band_loss_trains`): an encoder that the band loss
+  reached that way would learn features that are easy to restore, not ones that tell a sentiment. The severity
+  estimate keeps its gradient, and so do the readouts by which lost frames are filled.
 - All modalities of a stage are restored in parallel from the previous stage's state; the result can't depend on their
   order.
 - Layer norm over channels at each step: no statistic crosses time, so padding can't leak.

@@ -4,8 +4,8 @@ Independent implementation from the abstract of "Frequency Restoration and Modal
 Resisting-corruption Multimodal Sentiment Analysis" (ACM TOMM 21(12):359, 2025) and public work around it; the paper's
 body and code were not available.
 
-Received inputs → encoders → band analysis → HFR → AME → fusion → score. In training the clean twin of each input
-passes through the same encoders without gradient and serves as the target of the restoration.
+Received inputs → encoders → filled gaps → band analysis → HFR → AME → fusion → score. In training the clean twin of
+each input passes through the same encoders without gradient and serves as the target of the restoration.
 
 Shape legend: B batch, L padded time, K bands, D width, M modalities of the model.
 """
@@ -145,7 +145,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
     def encode(
         self, inputs: dict[str, ModalityInput], token_type_ids: torch.Tensor | None = None
     ) -> tuple[dict[str, ModalityFeatures], torch.Tensor | None, torch.Tensor | None]:
-        """Encodes received inputs and splits them into bands.
+        """Encodes received inputs, splits them into bands, and fills unobserved audio and vision frames.
 
         Args:
             inputs: From `ModalityReader.read`.
@@ -180,6 +180,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         return features, sentence, text_states
 
     def _coarse(self, features: Mapping[str, ModalityFeatures | EncodedSequence]) -> dict[str, CoarseEstimate]:
+        """Filled audio and vision, for the modalities that have gaps to be filled; empty without that stage."""
         if self.coarse is None:
             return {}
         return self.coarse({name: EncodedSequence(f.states, f.observed, f.mask) for name, f in features.items()})
@@ -202,24 +203,22 @@ class HfrAmeModel(HfrAmePreTrainedModel):
         """
         # Token positions count the leading special token, content steps don't.
         index = {} if text_index is None else {"text": content_steps(text_index) - 1}
-        raws: dict[str, torch.Tensor] = {}
-        sequences: dict[str, EncodedSequence] = {}
+        twins: dict[str, CleanTarget] = {}
+        observed: dict[str, torch.Tensor] = {}
         with as_target(self):
             for name, item in clean.items():
                 if name == "text":
                     raw, mask = content_steps(encode_text(self.text_model, item)), content_mask(item.mask)
                 else:
                     raw, mask = item.frames(), item.mask
-                observed = self._observed(name, item, raw, mask)
-                raws[name] = raw
-                sequences[name] = EncodedSequence(self._encoded(name, raw, mask, observed), observed, mask)
+                observed[name] = self._observed(name, item, raw, mask)
+                states = self._encoded(name, raw, mask, observed[name])
+                twins[name] = CleanTarget(states, states, raw, mask, known=mask)
+            sequences = {name: EncodedSequence(twin.states, observed[name], twin.mask) for name, twin in twins.items()}
             # Clean frames can be unobserved as well (no face was found): both sides fill them alike.
             for name, estimate in self._coarse(sequences).items():
-                sequences[name].states = estimate.filled
-            return {
-                name: clean_target(item.states, raws[name], item.mask, features[name].mask, index.get(name))
-                for name, item in sequences.items()
-            }
+                twins[name].states, twins[name].known = estimate.filled, observed[name] > 0
+            return {name: clean_target(twin, features[name].mask, index.get(name)) for name, twin in twins.items()}
 
     def _severity(self, features: dict[str, ModalityFeatures], given: torch.Tensor | None) -> torch.Tensor:
         first = next(iter(features.values()))

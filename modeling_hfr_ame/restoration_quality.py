@@ -22,13 +22,14 @@ def restoration_sums(
 
     Returns:
         `error_before`, `error_after` and `energy` (K,): the squared distance of the received and of the restored bands
-        to the clean ones over steps that have a clean counterpart, and the energy of the latter; `gates` (K,): the
-        summed mean gate of each present row; `rows` (): the number of present rows.
+        to the clean ones over steps that were observed in the clean twin, and the energy of the latter; `gates` (K,):
+        the summed mean gate of each present row; `rows` (): the number of present rows. Gaps of the twin itself are
+        open on both sides before, and filled on both sides after, so undamaged input has no error.
     """
     wanted = features.analysis.split(target.states)
-    weight = target.mask.unsqueeze(-1)
+    weight = target.known.unsqueeze(-1)
     return {
-        "error_before": ((features.bands - wanted).square() * weight).sum((1, 2, 3)),
+        "error_before": ((features.bands - features.analysis.split(target.unfilled)).square() * weight).sum((1, 2, 3)),
         "error_after": ((restored - wanted).square() * weight).sum((1, 2, 3)),
         "energy": (wanted.square() * weight).sum((1, 2, 3)),
         "gates": (gates.mean(-1) * features.present.unsqueeze(-1)).sum(0),

@@ -55,7 +55,7 @@ def restoration_losses(
     targets: dict[str, CleanTarget],
     anchors: nn.ModuleDict,
 ) -> dict[str, torch.Tensor]:
-    """Band, anchor and spectral terms, each averaged over the modalities.
+    """Band, anchor, readout and spectral terms, each averaged over its modalities: readout over audio and vision only.
 
     Args:
         config: Chooses the terms.

@@ -127,3 +127,24 @@ def test_clean_twin_with_frames_of_its_own_missing_is_filled_alike() -> None:
     targets = model.model.encode_clean(model.reader.read(clean, "clean_"), features)
     for name in ("audio", "vision"):
         torch.testing.assert_close(features[name].start.sum(0), targets[name].states, atol=1e-5, rtol=0)
+
+
+def test_undamaged_input_with_frames_of_its_own_missing_has_no_error() -> None:
+    batch = lose_frames(random_batch(LENGTHS))
+    twin = {name.replace("audio_", "clean_audio_").replace("vision_", "clean_vision_"): batch[name] for name in batch}
+    twin = {name: value for name, value in twin.items() if name.startswith("clean_")}
+    twin |= {f"clean_{name}": batch[name] for name in ("input_ids", "attention_mask")}
+    for name, sums in build_hfr_ame(dropout=0.0).eval().measure_restoration(**batch, **twin).items():
+        assert sums["energy"].min() > 0, name
+        torch.testing.assert_close(sums["error_before"], torch.zeros(3), msg=name)
+        torch.testing.assert_close(sums["error_after"], torch.zeros(3), msg=name)
+
+
+def test_frames_unobserved_in_the_clean_twin_do_not_count() -> None:
+    batch = random_batch(LENGTHS, training=True)
+    batch["clean_audio_values"][:, 2] = 0
+    model = build_hfr_ame(dropout=0.0).eval()
+    before = model.measure_restoration(**batch)["audio"]
+    model.model.coarse.priors["audio"].data.add_(3.0)  # what is filled in changes, what was observed doesn't
+    after = model.measure_restoration(**batch)["audio"]
+    torch.testing.assert_close(after["error_before"], before["error_before"])

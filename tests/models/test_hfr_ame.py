@@ -349,7 +349,8 @@ def test_band_loss_reaches_the_encoders_only_if_it_is_asked_to(trains: str, reac
 def test_band_loss_reaches_the_encoders_through_what_the_networks_read_unless_it_trains_them_alone(
     trains: str, reaches: bool
 ) -> None:
-    # The severity estimate keeps its gradient: it is trained to tell the corruption anyway.
+    # The severity estimate keeps its gradient, as it is trained to tell the corruption anyway, and so do the readouts
+    # of lost frames; nothing is lost here.
     model = shake(build_hfr_ame(band_loss_trains=trains, severity="none", dropout=0.0)).train()
     model(**random_batch(LENGTHS, training=True), output_losses=True).losses["band"].backward()
     gradient = model.model.encoders["audio"].projection.bias.grad
