@@ -38,7 +38,7 @@ class TextEncoderOnly(nn.Module):
 
 
 def make_batch(config: HfrAmeConfig, batch_size: int, length: int, device: str) -> dict[str, torch.Tensor]:
-    """Random aligned inputs with their clean twin."""
+    """Random aligned inputs of which every third audio and vision frame is lost, with their clean twin."""
     generator = torch.Generator().manual_seed(0)
     batch = {
         "input_ids": torch.randint(1000, 2000, (batch_size, length), generator=generator),
@@ -50,6 +50,8 @@ def make_batch(config: HfrAmeConfig, batch_size: int, length: int, device: str) 
         batch[f"{name}_values"] = torch.randn(batch_size, length, size, generator=generator)
         batch[f"{name}_mask"] = torch.ones(batch_size, length, dtype=torch.bool)
     clean = {f"clean_{name}": value.clone() for name, value in batch.items() if name not in ("labels", "severity")}
+    for name in ("audio", "vision"):
+        batch[f"{name}_values"][:, ::3] = 0
     return {name: value.to(device) for name, value in (batch | clean).items()}
 
 
