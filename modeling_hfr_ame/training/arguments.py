@@ -123,6 +123,8 @@ class SentimentTrainingArguments(TrainingArguments):
         text_learning_rate: Peak learning rate of the text encoder; `learning_rate` is that of everything else.
         average_weights: Decay of a running average of the weights, in (0, 1), which is then what is scored, selected
             and saved. It looks back over about `1 / (1 - average_weights)` optimiser steps. None: no averaging.
+        calibrate_output: Whether the scores of the selected weights are scaled and shifted at the end so that their MAE
+            on the selecting validation set is smallest; two numbers, folded into the last layer.
         seeds: One run per seed, each in `output_dir/seed-<seed>`.
         max_grad_value: Largest absolute value of any element of a gradient. None: no such limit. Independent of
             `max_grad_norm`, which 0 switches off.
@@ -178,6 +180,9 @@ class SentimentTrainingArguments(TrainingArguments):
     )
     average_weights: float | None = field(
         default=None, metadata={"help": "Decay of the weight average that is scored and saved; default: none."}
+    )
+    calibrate_output: bool = field(
+        default=False, metadata={"help": "Scale and shift the scores on the validation set after training."}
     )
     seeds: list[int] = field(default_factory=lambda: [DEFAULT_SEED], metadata={"help": "One run per seed."})
     selection_drop_rates: list[float] | None = field(

@@ -27,6 +27,7 @@ from modeling_hfr_ame.training.assembly import (
     provide_domains,
     with_variant_defaults,
 )
+from modeling_hfr_ame.training.calibration import OutputCalibration, fit_calibration, fold_into_head, output_layer
 from modeling_hfr_ame.training.callbacks import JsonLinesLog
 from modeling_hfr_ame.training.optimization import parameter_counts
 from modeling_hfr_ame.training.recipes import training_defaults
@@ -117,6 +118,8 @@ def run_training(
         arguments["adapter"] = adaptation.describe()
         if data_args.cache_text_states:
             raise ConfigError("cache_text_states needs a frozen text encoder, but an adapter changes it; leave it out")
+        if training_args.calibrate_output:
+            raise ConfigError("calibrate_output changes the saved head, which an adapter leaves alone; leave it out")
 
     finished = None if training_args.overwrite else read_json(folder / RUN_FILE)
     begun = None if training_args.overwrite else read_json(folder / ARGUMENTS_FILE)
@@ -134,12 +137,17 @@ def run_training(
     parts = assemble_run(model_args, data_args, training_args, data_folder)
     if adaptation is not None:
         parts.model = adaptation.prepare(parts.model, folder if state.is_main_process else None)
+    if training_args.calibrate_output:
+        output_layer(parts.model)  # refused before hours of training rather than after
     trainer, wall_time_s = _train(parts, training_args, folder, checkpoint)
+    calibration = _calibrate(trainer, parts) if training_args.calibrate_output else None
     if state.is_main_process:
         num_parameters = parameter_counts(trainer.model)
         if adaptation is not None:
             parts.model = adaptation.finish(trainer.model, folder)
             num_parameters = parameter_counts(parts.model) | {"trainable": num_parameters["trainable"]}
+        if calibration is not None:
+            parts.record["output_calibration"] = calibration.as_dict()
         _finish_folder(folder, trainer, parts, arguments, num_parameters, wall_time_s, resumed=checkpoint is not None)
     state.wait_for_everyone()
     record = read_json(folder / RUN_FILE)
@@ -183,6 +191,14 @@ def _train(
     return trainer, time.perf_counter() - start
 
 
+def _calibrate(trainer: SentimentTrainer, parts: RunParts) -> OutputCalibration:
+    """Calibrates the selected weights on the selecting set; every process gets the same predictions and numbers."""
+    found = trainer.predict(parts.selection)
+    calibration = fit_calibration(found.predictions, found.label_ids)
+    fold_into_head(parts.model, calibration)
+    return calibration
+
+
 def _finish_folder(
     folder: Path,
     trainer: SentimentTrainer,
@@ -198,6 +214,9 @@ def _finish_folder(
     model.save_pretrained(folder)
     parts.processor.save_pretrained(folder)
     history = [entry for entry in trainer.state.log_history if f"eval_{args.metric_for_best_model}" in entry]
+    rule = selection_rule(
+        str(args.metric_for_best_model), args.selection_drop_rates or (0.0,), parts.record.get("domains")
+    )
     selected_step = trainer.state.best_global_step if args.load_best_model_at_end else trainer.state.global_step
     selected = next((entry for entry in history if entry["step"] == selected_step), None)
     record = {
@@ -213,9 +232,7 @@ def _finish_folder(
         "num_rows": parts.num_rows,
         "num_rows_left_out": parts.num_left_out,
         "num_parameters": num_parameters,
-        "selection_rule": selection_rule(
-            str(args.metric_for_best_model), args.selection_drop_rates or (0.0,), parts.record.get("domains")
-        ),
+        "selection_rule": f"{rule}; scores scaled and shifted on it" if args.calibrate_output else rule,
         "selected_epoch": None if selected is None else selected["epoch"],
         "selected_validation": selected,
         "validation_history": history,
