@@ -1,5 +1,6 @@
-"""pyproject.toml, constraints.txt and the folders agree."""
+"""pyproject.toml, constraints.txt, the Makefile and the folders agree."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -72,3 +73,22 @@ def test_packages_all_have_an_init_file(pyproject: dict[str, Any]) -> None:
 def test_version_is_the_same_everywhere(pyproject: dict[str, Any]) -> None:
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     assert pyproject["project"]["version"] == modeling_hfr_ame.__version__ == citation["version"]
+
+
+def _needs_arguments(script: Path) -> bool:
+    """Whether a script's parser has a required argument."""
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            is_optional = ast.literal_eval(node.args[0]).startswith("-") or options.get("nargs") in ("'*'", "'?'")
+            if not is_optional or options.get("required") == "True":
+                return True
+    return False
+
+
+def test_make_bench_leaves_out_exactly_the_benchmarks_that_need_arguments() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    [left_out] = re.findall(r"^BENCHMARKS := \$\(filter-out (.*?),", makefile, flags=re.MULTILINE)
+    scripts = sorted((REPOSITORY / "benchmarks").glob("*.py"))
+    assert "for script in $(BENCHMARKS)" in makefile
+    assert left_out.split() == [f"benchmarks/{path.name}" for path in scripts if _needs_arguments(path)]
