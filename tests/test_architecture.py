@@ -276,6 +276,11 @@ def test_package_imports_point_to_the_left() -> None:
     assert _collect(_files_below(PACKAGE), find_direction_violations) == []
 
 
+def test_closure_files_are_all_named_in_the_contract() -> None:
+    contract = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [path.name for path in _closure_files() if f"`{path.name}`" not in contract] == []
+
+
 def test_closure_files_can_travel() -> None:
     assert _collect(_closure_files(), find_closure_violations) == []
 
