@@ -31,6 +31,18 @@ _UNPRINTED_ARGUMENTS = {
     "seed",
     "variant",
 }
+_DOMAINS, _HINTS = ("sources", "domain_setting"), ("prompts",)
+# Arguments that decide nothing unless one of these is set.
+_REQUIREMENTS = {
+    "sources": ("sources",),
+    "domain_root": ("domain_setting",),
+    "feature_harmonisation": _DOMAINS,
+    "domain_selection": _DOMAINS,
+    "prompt_store": _HINTS,
+    "min_prompt_coverage": _HINTS,
+    "max_prompt_length": _HINTS,
+    "prompt_cache": _HINTS,
+}
 
 
 def results_table(document: Mapping[str, Any], name: str, weights_seed: int | None) -> str:
@@ -97,12 +109,17 @@ def unmeasured(document: Mapping[str, Any]) -> list[str]:
 
 
 def arguments_table(run: Mapping[str, Any]) -> str:
-    """Draws the arguments that decide a training; what was left at None is not printed."""
+    """Draws the arguments that decide a training.
+
+    Not printed: what was left at None, and what belongs to domains or hints where a training had none.
+    """
+    given = {name for group in run["arguments"].values() for name, value in group.items() if value}
+    idle = {name for name, requirements in _REQUIREMENTS.items() if given.isdisjoint(requirements)}
     rows = [
         [f"`{name}`", f"`{_plain(value)}`"]
         for group in run["arguments"].values()
         for name, value in group.items()
-        if name not in _UNPRINTED_ARGUMENTS and value is not None
+        if name not in _UNPRINTED_ARGUMENTS | idle and value is not None
     ]
     return markdown_table(["argument", "value"], rows)
 

@@ -213,6 +213,48 @@ def test_card_examples_are_outputs_of_the_model(run: Path, tmp_path: Path) -> No
     assert float(examples[2]["score in [-3, 3]"]) == pytest.approx(response["score"], abs=6e-4)
 
 
+DOMAIN_AND_HINT_ARGUMENTS = {
+    "sources": [],
+    "target": None,
+    "domain_setting": None,
+    "domain_root": "prepared",
+    "feature_harmonisation": "strict",
+    "domain_selection": "source_valid",
+    "prompts": None,
+    "prompt_store": None,
+    "min_prompt_coverage": 1.0,
+    "max_prompt_length": 128,
+    "prompt_cache": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        (
+            {"sources": ["a", "b"], "target": "c"},
+            {"sources", "target", "feature_harmonisation", "domain_selection"},
+        ),
+        (
+            {"domain_setting": "mosi_to_mosei"},
+            {"domain_setting", "domain_root", "feature_harmonisation", "domain_selection"},
+        ),
+        ({"prompts": "hints"}, {"prompts", "min_prompt_coverage", "max_prompt_length"}),
+    ],
+)
+def test_card_prints_arguments_of_domains_and_hints_only_where_there_are_any(
+    run: Path, changes: dict[str, Any], expected: set[str]
+) -> None:
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["arguments"]["data"] = {"max_text_length": 40, **DOMAIN_AND_HINT_ARGUMENTS, **changes}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    arguments = next(table for table in tables_of(section(build_card(run).text, "Training")) if "argument" in table[0])
+    printed_names = {row["argument"].strip("`") for row in arguments}
+    assert "max_text_length" in printed_names
+    assert printed_names & DOMAIN_AND_HINT_ARGUMENTS.keys() == expected
+
+
 def test_card_without_results_says_so(run: Path) -> None:
     built = build_card(run)
     assert tables_of(section(built.text, "Results")) == []
