@@ -7,12 +7,18 @@ One model, a run folder or a parent of `seed-*` runs:
 Several models, each under a name; the first one is compared with every other seed by seed:
 
     python examples/evaluate_robustness.py --runs full=runs/full control=runs/control --out runs/comparison
+
+A published protocol, on the masks of arrays that are padded to these lengths:
+
+    python examples/evaluate_robustness.py --runs runs/full --protocols lnln --padded_lengths 50/375/500
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import HfArgumentParser
 
+from modeling_hfr_ame.corruption import read_padded_lengths
 from modeling_hfr_ame.errors import ConfigError, HfrAmeError
 from modeling_hfr_ame.evaluation import compare_runs, evaluate_runs
 
@@ -28,7 +34,8 @@ class EvaluationArguments:
         default=None, metadata={"help": "Folder of the stored dataset; left out: the one that run.json records."}
     )
     protocols: list[str] = field(
-        default_factory=lambda: ["P0", "P1", "P2"], metadata={"help": "Protocols, P0 to P5; see docs/evaluation.md."}
+        default_factory=lambda: ["P0", "P1", "P2"],
+        metadata={"help": "Protocols: P0 to P5, or published ones such as lnln; see docs/evaluation.md."},
     )
     split: str = field(default="test", metadata={"help": "Split to score."})
     subset: str = field(default="all", metadata={"help": "Rows: all, or complete for those with all three modalities."})
@@ -38,6 +45,13 @@ class EvaluationArguments:
         default=None, metadata={"help": "Folder for results.json, predictions.parquet and robustness.png."}
     )
     corruption_seed: int = field(default=0, metadata={"help": "Seed of the corruption masks, for all models."})
+    padded_lengths: str | None = field(
+        default=None,
+        metadata={
+            "help": "For published protocols: padded lengths text/audio/vision that their masks are drawn on, such as "
+            "50/375/500; left out: the longest row of each."
+        },
+    )
 
 
 def read_named_runs(runs: list[str]) -> dict[str, str]:
@@ -61,7 +75,7 @@ def read_named_runs(runs: list[str]) -> dict[str, str]:
 def main() -> None:
     """Reads the command line and evaluates."""
     (arguments,) = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses()
-    options = {
+    options: dict[str, Any] = {
         "data": arguments.data,
         "split": arguments.split,
         "protocols": arguments.protocols,
@@ -72,6 +86,8 @@ def main() -> None:
         "corruption_seed": arguments.corruption_seed,
     }
     try:
+        if arguments.padded_lengths is not None:
+            options["padded_lengths"] = read_padded_lengths(arguments.padded_lengths)
         if len(arguments.runs) == 1 and "=" not in arguments.runs[0]:
             evaluate_runs(arguments.runs[0], **options)
         else:

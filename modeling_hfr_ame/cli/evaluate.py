@@ -42,6 +42,7 @@ def evaluate(
     out: Path | None = typer.Option(None, "--out", help="Folder for results.json and robustness.png."),
 ) -> None:
     """Evaluate trained models under named corruption protocols; write results.json and robustness.png."""
+    from ..corruption import read_padded_lengths
     from ..evaluation import compare_runs, evaluate_runs
 
     folders = _name_folders(runs)
@@ -55,22 +56,12 @@ def evaluate(
         "subset": subset,
         "corruption_seed": corruption_seed,
         "prompts": prompts,
-        "padded_lengths": None if padded_lengths is None else _read_lengths(padded_lengths),
+        "padded_lengths": None if padded_lengths is None else read_padded_lengths(padded_lengths),
     }
     if len(folders) == 1:
         evaluate_runs(*folders.values(), **options)
     else:
         compare_runs(folders, **options)
-
-
-def _read_lengths(text: str) -> tuple[int, int, int]:
-    parts = text.split("/")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(
-            f"padded lengths are three whole numbers from 1 for text, audio and vision, found {text!r}; "
-            "write for example 50/375/500"
-        )
-    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def _name_folders(runs: list[str]) -> dict[str, Path]:

@@ -6,7 +6,12 @@ under their own names, the protocols of published systems (`LiteratureRecipe`).
 
 from modeling_hfr_ame.corruption.frames import corrupt_frames
 from modeling_hfr_ame.corruption.keyed_draws import PROTOCOL_VERSION, SampleKey
-from modeling_hfr_ame.corruption.literature import LITERATURE_KINDS, LiteratureRecipe, read_recipe
+from modeling_hfr_ame.corruption.literature import (
+    LITERATURE_KINDS,
+    LiteratureRecipe,
+    read_padded_lengths,
+    read_recipe,
+)
 from modeling_hfr_ame.corruption.literature_masks import (
     emt_dlfr_masks,
     fixed_modality_masks,
@@ -58,6 +63,7 @@ __all__ = [
     "fixed_modality_masks",
     "lnln_masks",
     "random_keep_masks",
+    "read_padded_lengths",
     "read_recipe",
     "tfr_net_masks",
 ]

@@ -33,7 +33,7 @@ from modeling_hfr_ame.corruption.missing_patterns import MAX_MISSING_RATE, check
 from modeling_hfr_ame.corruption.plans import CorruptionRecipe, keep_one_modality
 from modeling_hfr_ame.corruption.protocol import MODALITIES, Corruption, Modality
 from modeling_hfr_ame.corruption.split_masks import Flags, SplitMasks
-from modeling_hfr_ame.errors import ConfigError, DataError
+from modeling_hfr_ame.errors import ConfigError, DataError, InputError
 
 LNLN = "lnln"
 LNLN_FIXED = "lnln_fixed"
@@ -270,6 +270,24 @@ def read_recipe(name: str) -> CorruptionRecipe | LiteratureRecipe:
     """
     is_published = name.split("-")[0] in LITERATURE_KINDS
     return LiteratureRecipe.from_name(name) if is_published else CorruptionRecipe.from_name(name)
+
+
+def read_padded_lengths(text: str) -> PaddedLengths:
+    """Reads the padded lengths of published arrays as commands take them.
+
+    Args:
+        text: Steps of text, audio and vision with slashes between them, such as `50/375/500`.
+
+    Raises:
+        InputError: These aren't three whole numbers from 1.
+    """
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(
+            f"padded lengths are three whole numbers from 1 for text, audio and vision, found {text!r}; "
+            "write for example 50/375/500"
+        )
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def _keep_one(removed: Flags, key: SampleKey) -> Flags:
