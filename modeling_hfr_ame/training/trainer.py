@@ -110,11 +110,12 @@ class SentimentTrainer(Trainer):
     def _running_average(self) -> WeightAverage | None:
         return self._averaging.average if self._averaging is not None and self.is_in_train else None
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Trains, and leaves the averaged weights in the model if there is an average.
 
         Args:
-            resume_from_checkpoint: A checkpoint folder; with `average_weights` no other value than that or None.
+            resume_from_checkpoint: A checkpoint folder. True: the last one in `output_dir`, but not with
+                `average_weights`. False or None: training starts anew.
             *args: As for `transformers.Trainer`.
             **kwargs: As for `transformers.Trainer`.
 
@@ -122,11 +123,16 @@ class SentimentTrainer(Trainer):
             What `transformers.Trainer` returns.
 
         Raises:
-            ConfigError: If the checkpoint was written without an average, but one is asked for.
+            ConfigError: If an average is asked for, and the checkpoint was written without one or is given as True.
         """
         if self._averaging is not None:
-            resumes = isinstance(resume_from_checkpoint, str)
-            self._averaging.resume_file = Path(str(resume_from_checkpoint)) / AVERAGE_FILE if resumes else None
+            if resume_from_checkpoint is True:
+                raise ConfigError(
+                    "resume_from_checkpoint must name a checkpoint folder with average_weights, but is True; pass the "
+                    "folder, whose average is read, too"
+                )
+            folder = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str | Path) else None
+            self._averaging.resume_file = None if folder is None else folder / AVERAGE_FILE
         result = super().train(resume_from_checkpoint, *args, **kwargs)
         if self._averaging is not None and self._averaging.average is not None:
             average = self._averaging.average

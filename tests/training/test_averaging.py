@@ -69,8 +69,10 @@ def test_average_is_what_validation_selects_and_the_model_holds(tmp_path: Path) 
         assert trainer.evaluate()["eval_mae"] == pytest.approx(score, rel=1e-6)
 
 
-@pytest.mark.parametrize("load_best", [True, False])
-def test_average_resumed_equals_uninterrupted(tmp_path: Path, load_best: bool) -> None:
+@pytest.mark.parametrize(("load_best", "as_given"), [(True, str), (False, Path)])
+def test_average_resumed_equals_uninterrupted(
+    tmp_path: Path, load_best: bool, as_given: type[str] | type[Path]
+) -> None:
     words = [*AVERAGED, *([] if load_best else ["--no_load_best_model_at_end"])]
     whole = make_trainer(tmp_path / "whole", *words, dropout=0.3)
     whole.train()
@@ -78,7 +80,7 @@ def test_average_resumed_equals_uninterrupted(tmp_path: Path, load_best: bool) -
     with pytest.raises(KeyboardInterrupt):
         broken.train()
     resumed = make_trainer(tmp_path / "broken", *words, dropout=0.3)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "broken" / "checkpoint-6"))
+    resumed.train(resume_from_checkpoint=as_given(tmp_path / "broken" / "checkpoint-6"))
     for name, value in weights_of(whole).items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
 
@@ -115,6 +117,12 @@ def test_average_missing_in_the_checkpoint_is_refused(tmp_path: Path) -> None:
     make_trainer(tmp_path, "--num_train_epochs", "1").train()
     with pytest.raises(ConfigError, match=r"goes on from the average in its checkpoint, but .* is missing"):
         make_trainer(tmp_path, *AVERAGED).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+
+
+def test_average_resumed_without_a_named_checkpoint_is_refused(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, *AVERAGED)
+    with pytest.raises(ConfigError, match="must name a checkpoint folder with average_weights, but is True"):
+        trainer.train(resume_from_checkpoint=True)
 
 
 def test_average_of_other_parameters_is_refused(tmp_path: Path) -> None:
