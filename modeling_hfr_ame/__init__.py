@@ -1,8 +1,7 @@
 """HFR-AME: robust multimodal sentiment analysis on the Hugging Face stack.
 
 Importing this package makes its models known to the Auto classes, so `AutoModel.from_pretrained` works without remote
-code. The
-import itself is light: torch, transformers and the model code load when they are first used.
+code. The import itself is light: torch, transformers and the model code load when they are first used.
 """
 
 from importlib import import_module

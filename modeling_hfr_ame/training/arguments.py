@@ -26,8 +26,11 @@ class ModelArguments:
     Args:
         model: Name of a recipe.
         variant: Of HFR-AME: `full`; `control`, the model without restoration but with as many parameters; or
-            `text_only`, a clean text fine-tune of the same encoder. Of a peer: `repaired` or `reference`. None: the
-            first of these.
+            `text_only`, a clean text fine-tune of the same encoder. Of LNLN, HME, CyIN and DashFusion: `repaired` or
+            `reference`; of DashFusion also `companions`, which draws those of each row out of the training split. Of
+            MMSLF: `student`, `teacher`, `student_alone` (without a teacher), `reference_student`, `reference_teacher`.
+            Of MIDG: `full`, `erm` (without its parts), or `no_adapters`, `no_disentanglement`, `no_ood_view` and
+            `no_experts`, which leave a part out. None: the first that is named.
         text_encoder: `small` (a small BERT from scratch, with a tokenizer trained on the training texts), `minilm` (the
             weights of an installed package), a Hub id, or a local folder.
         lowercase_text: Whether the tokenizer lower-cases. None: as it was made; that of `small` does.
@@ -40,7 +43,12 @@ class ModelArguments:
     model: str = field(default="hfr_ame", metadata={"help": "Name of a recipe."})
     variant: str | None = field(
         default=None,
-        metadata={"help": "full, control (equal size, no restoration), text_only; of a peer: repaired, reference."},
+        metadata={
+            "help": "hfr_ame: full, control (equal size, no restoration), text_only. lnln, hme, cyin, dashfusion: "
+            "repaired, reference; dashfusion also companions. mmslf: student, teacher, student_alone, "
+            "reference_student, reference_teacher. midg: full, erm, no_adapters, no_disentanglement, no_ood_view, "
+            "no_experts. Default: the first."
+        },
     )
     text_encoder: str = field(
         default="small", metadata={"help": "small (trained from scratch), minilm, a Hub id, or a local folder."}

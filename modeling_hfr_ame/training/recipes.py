@@ -90,7 +90,8 @@ class Variant:
         modalities: Default of `DataArguments.modalities`.
         selection_drop_rates: Default of `SentimentTrainingArguments.selection_drop_rates`.
         config: Configuration fields; the user's overrides win.
-        matches: Name of the variant whose number of trainable parameters this one is widened to. None: as it is.
+        matches: Name of the variant whose number of parameters, frozen ones included, this one is widened to. None: as
+            it is.
         companions: Whether rows come with companions out of the training split: `drawn`, or `published`, drawn from
             lists that hold what DashFusion's released code writes into them. None: without.
         reads_prompts: Whether the model reads hints out of a prompt store.

@@ -1,10 +1,13 @@
+import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from transformers import BertConfig
 
 from modeling_hfr_ame.errors import ConfigError
-from modeling_hfr_ame.training.recipes import ConfigInputs, find_recipe
+from modeling_hfr_ame.training.arguments import ModelArguments
+from modeling_hfr_ame.training.recipes import RECIPES, ConfigInputs, find_recipe
 
 
 def inputs_with(**overrides: Any) -> ConfigInputs:
@@ -36,6 +39,13 @@ def test_recipe_control_has_the_parameters_of_the_full_model(overrides: dict[str
     full, control = (recipe.config_of(inputs_with(**overrides), name) for name in ("full", "control"))
     assert control.use_hfr is False
     assert recipe.count_parameters(control) == pytest.approx(recipe.count_parameters(full), rel=0.002)
+
+
+def test_recipe_variants_are_all_named_by_the_help_and_the_docstring() -> None:
+    [variant] = [field for field in fields(ModelArguments) if field.name == "variant"]
+    variants = {name for recipe in RECIPES.values() for name in recipe.variants}
+    assert variants - set(re.findall(r"\w+", variant.metadata["help"])) == set()
+    assert variants - set(re.findall(r"`(\w+)`", ModelArguments.__doc__ or "")) == set()
 
 
 def test_recipe_unknown_model_is_refused() -> None:

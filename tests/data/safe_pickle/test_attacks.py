@@ -17,13 +17,13 @@ _READER = Path(__file__).with_name("read_attacks.py")
 
 def _run_reader(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     # From an empty folder, so that files an attack names don't exist and those it makes are found.
-    workplace = folder.parent / "workplace"
-    workplace.mkdir()
+    empty = folder.parent / "empty"
+    empty.mkdir()
     return subprocess.run(
         [sys.executable, "-B", str(_READER), str(folder), str(REPOSITORY), *options],
         capture_output=True,
         text=True,
-        cwd=workplace,
+        cwd=empty,
         timeout=120,
     )
 
@@ -36,7 +36,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         (folder / name).write_bytes(content)
     result = _run_reader(folder)
     assert result.returncode == 0, result.stderr
-    assert list((folder.parent / "workplace").iterdir()) == []
+    assert list((folder.parent / "empty").iterdir()) == []
     return json.loads(result.stdout)
 
 
