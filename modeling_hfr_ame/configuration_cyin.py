@@ -85,7 +85,12 @@ class CyinConfig(PeerConfig):
         return not self.is_repaired if self.causal is None else self.causal
 
     def validate_sizes(self) -> None:
-        """Checks that every size is positive and that those that depend on each other agree."""
+        """Checks that every size is positive and that those that depend on each other agree.
+
+        Raises:
+            ConfigError: If one isn't positive, heads don't divide the width, or the aligned length is shorter than
+                the kernel.
+        """
         sizes = ("bottleneck_size", "bottleneck_hidden_size", "ffn_ratio", "projection_kernel_size")
         counts = ("num_translator_blocks", "num_crossmodal_layers", "num_memory_layers", "num_attention_heads")
         for name in (*sizes, *counts, "max_text_length", "max_audio_length", "max_vision_length"):
@@ -106,7 +111,11 @@ class CyinConfig(PeerConfig):
             )
 
     def validate_translators(self) -> None:
-        """Checks the translators' widths and kernel."""
+        """Checks the translators' widths and kernel.
+
+        Raises:
+            ConfigError: If there is no width, one isn't positive, or the kernel is even.
+        """
         if not self.translator_sizes or min(self.translator_sizes) < 1:
             raise ConfigError(
                 f"translator_sizes must hold at least one positive width; found {list(self.translator_sizes)}; the "
@@ -119,7 +128,11 @@ class CyinConfig(PeerConfig):
             )
 
     def validate_loss_weights(self) -> None:
-        """Checks the loss weights and the share of the first stage."""
+        """Checks the loss weights and the share of the first stage.
+
+        Raises:
+            ConfigError: If a weight is negative, `ib_beta` isn't positive, or the share lies outside [0, 1].
+        """
         if self.ib_beta <= 0:
             raise ConfigError(f"ib_beta must be positive, the loss is divided by it; found {self.ib_beta}; change it")
         for name in ("unimodal_weight", "translation_weight"):

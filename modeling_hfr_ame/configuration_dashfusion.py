@@ -111,7 +111,11 @@ class DashFusionConfig(PeerConfig):
         return max(1, self.num_bottleneck_tokens >> level)
 
     def validate_sizes(self) -> None:
-        """Checks that every size is positive, and that heads divide the width."""
+        """Checks that every size is positive, and that heads divide the width.
+
+        Raises:
+            ConfigError: If one isn't positive, no companion is left for a negative, or heads don't divide the width.
+        """
         sizes = {name: getattr(self, name) for name in _POSITIVE_FIELDS}
         sizes["each of head_sizes"] = min(self.head_sizes, default=1)
         sizes["number of negatives"] = self.num_companions - self.num_positives
@@ -125,7 +129,11 @@ class DashFusionConfig(PeerConfig):
                 )
 
     def validate_bottleneck(self) -> None:
-        """Checks that a token is left to halve at each level; the reference then goes on with one."""
+        """Checks that a token is left to halve at each level; the reference then goes on with one.
+
+        Raises:
+            ConfigError: If the repaired variant has too few tokens for its levels.
+        """
         if self.is_repaired and self.num_bottleneck_tokens >> (self.num_fusion_levels - 1) < 1:
             raise ConfigError(
                 f"num_bottleneck_tokens is halved at all of the {self.num_fusion_levels} levels but the first and "
@@ -133,7 +141,11 @@ class DashFusionConfig(PeerConfig):
             )
 
     def validate_contrast(self) -> None:
-        """Checks weight, temperature and class width."""
+        """Checks weight, temperature and class width.
+
+        Raises:
+            ConfigError: If weight or a number of negatives is below 0, or temperature or class width isn't above 0.
+        """
         if self.contrastive_weight < 0:
             raise ConfigError(
                 f"contrastive_weight must not be negative; found {self.contrastive_weight}; 0 switches the term off"

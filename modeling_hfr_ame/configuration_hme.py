@@ -78,7 +78,11 @@ class HmeConfig(PeerConfig):
         return False
 
     def validate_sizes(self) -> None:
-        """Checks that sizes are positive and the heads divide the width."""
+        """Checks that sizes are positive and the heads divide the width.
+
+        Raises:
+            ConfigError: If one isn't positive, or the heads don't divide the width.
+        """
         names = [
             "hidden_size",
             "num_attention_heads",
@@ -107,7 +111,12 @@ class HmeConfig(PeerConfig):
             )
 
     def validate_retrieval(self) -> None:
-        """Checks what decides on neighbours and on the weight of what was retrieved."""
+        """Checks what decides on neighbours and on the weight of what was retrieved.
+
+        Raises:
+            ConfigError: If the threshold is no cosine, the temperature isn't positive, or the certainties aren't
+                ascending from 0.
+        """
         # One above all cosines leaves the reference without neighbours.
         is_cosine = -1 <= self.similarity_threshold <= 1 or not self.is_repaired
         if not is_cosine or self.similarity_temperature <= 0:
@@ -122,7 +131,11 @@ class HmeConfig(PeerConfig):
             )
 
     def validate_loss_weights(self) -> None:
-        """Checks loss weights and the second dropout rate."""
+        """Checks loss weights and the second dropout rate.
+
+        Raises:
+            ConfigError: If a weight is negative, or the rate lies outside [0, 1).
+        """
         for name in ("hyper_weight", "kl_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative; found {getattr(self, name)}; 0 switches the term off")

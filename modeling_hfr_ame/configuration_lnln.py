@@ -91,7 +91,11 @@ class LnlnConfig(PeerConfig):
         return (self.block_sizes or {}).get(block, {}).get("num_tokens", num_read)
 
     def validate_block_sizes(self) -> None:
-        """Checks the names in `block_sizes`, and that every size is positive."""
+        """Checks the names in `block_sizes`, and that every size is positive.
+
+        Raises:
+            ConfigError: If a block or one of its sizes is unknown, or a size isn't positive.
+        """
         for block, sizes in (self.block_sizes or {}).items():
             keys = (*_BLOCK_KEYS, "num_tokens") if block in TOKEN_BLOCKS else _BLOCK_KEYS
             if block not in BLOCKS or set(sizes) - set(keys):
@@ -109,7 +113,11 @@ class LnlnConfig(PeerConfig):
                 raise ConfigError(f"{name} must be at least 1; found {value}; see the docstring's default")
 
     def validate_hyper_layers(self) -> None:
-        """Checks depth and heads of hyper-modality learning."""
+        """Checks depth and heads of hyper-modality learning.
+
+        Raises:
+            ConfigError: If it is deeper than the language encoder's states, or its heads don't divide the width.
+        """
         states = self.block_size("language", "num_layers") + 1
         if self.num_hyper_layers > states:
             raise ConfigError(
@@ -122,7 +130,11 @@ class LnlnConfig(PeerConfig):
             )
 
     def validate_loss_weights(self) -> None:
-        """Checks the loss weights."""
+        """Checks the loss weights.
+
+        Raises:
+            ConfigError: If one is negative.
+        """
         for name in ("completeness_weight", "adversarial_weight", "reconstruction_weight", "task_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative; found {getattr(self, name)}; 0 switches the term off")

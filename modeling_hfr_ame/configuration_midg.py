@@ -126,18 +126,31 @@ class MidgConfig(PeerConfig):
         return tuple(subset for size in range(1, len(names) + 1) for subset in combinations(names, size))
 
     def validate_variant(self) -> None:
-        """There is no released code whose behaviour a variant could keep."""
+        """There is no released code whose behaviour a variant could keep.
+
+        Raises:
+            ConfigError: If another variant than `repaired` is named.
+        """
         if self.variant != "repaired":
             raise ConfigError(
                 f"MIDG has no public code, so no variant 'reference' exists; found {self.variant!r}; leave variant out"
             )
 
     def validate_modalities(self) -> None:
-        """Unlike the other peers, MIDG is also built for a subset of the modalities."""
+        """Unlike the other peers, MIDG is also built for a subset of the modalities.
+
+        Raises:
+            ConfigError: If the letters are no such subset.
+        """
         SentimentConfig.validate_modalities(self)
 
     def validate_sizes(self) -> None:
-        """Checks that every size is positive, and that heads divide their widths."""
+        """Checks that every size is positive, and that heads divide their widths.
+
+        Raises:
+            ConfigError: If one isn't positive, heads don't divide their width, the width is odd, or more experts are
+                active than there are.
+        """
         for name in _POSITIVE_FIELDS:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive; found {getattr(self, name)}; see the docstring's default")
@@ -155,7 +168,11 @@ class MidgConfig(PeerConfig):
             )
 
     def validate_switches(self) -> None:
-        """Checks what the parts need of each other."""
+        """Checks what the parts need of each other.
+
+        Raises:
+            ConfigError: If the view lacks the disentanglement that it changes, or there are fewer than two classes.
+        """
         if self.use_ood_view and not self.use_disentanglement:
             raise ConfigError(
                 "use_ood_view needs use_disentanglement, whose specific part it changes; found it without; switch both"
@@ -164,7 +181,11 @@ class MidgConfig(PeerConfig):
             raise ConfigError(f"num_label_classes must be at least 2; found {self.num_label_classes}; 7 is the default")
 
     def validate_weights(self) -> None:
-        """Checks weights and strengths."""
+        """Checks weights and strengths.
+
+        Raises:
+            ConfigError: If one is negative.
+        """
         values: dict[str, Any] = {name: getattr(self, name) for name in (*_WEIGHTS, "ood_strength")}
         for name, value in values.items():
             if value < 0:

@@ -146,7 +146,11 @@ class MmslfConfig(PeerConfig):
         return False
 
     def validate_sizes(self) -> None:
-        """Checks that every size is positive."""
+        """Checks that every size is positive.
+
+        Raises:
+            ConfigError: If one isn't.
+        """
         for name in _POSITIVE_FIELDS:
             if getattr(self, name) < 1:
                 raise ConfigError(
@@ -154,7 +158,11 @@ class MmslfConfig(PeerConfig):
                 )
 
     def validate_absent_source(self) -> None:
-        """Checks that the published behaviour is left as it is."""
+        """Checks that the published behaviour is left as it is.
+
+        Raises:
+            ConfigError: If `absent_source` is set in the reference variant.
+        """
         if self.absent_source != "none" and not self.is_repaired:
             raise ConfigError(
                 f"absent_source must be 'none' in the reference variant, which knows no absent modality; found "
@@ -162,7 +170,11 @@ class MmslfConfig(PeerConfig):
             )
 
     def validate_training(self) -> None:
-        """Checks loss weights and keep rate."""
+        """Checks loss weights and keep rate.
+
+        Raises:
+            ConfigError: If a weight is negative, or the rate lies outside (0, 1].
+        """
         for name in ("task_weight", "map_weight", "token_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative; found {getattr(self, name)}; 0 switches the term off")

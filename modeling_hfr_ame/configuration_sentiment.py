@@ -73,6 +73,11 @@ class _SequenceConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_feature_size(self) -> None:
+        """Checks the width of a frame.
+
+        Raises:
+            ConfigError: If it isn't positive.
+        """
         if self.feature_size < 1:
             raise ConfigError(
                 f"feature_size must be at least 1; found {self.feature_size}; "
@@ -178,7 +183,11 @@ class SentimentConfig(PreTrainedConfig):
         return False
 
     def validate_modalities(self) -> None:
-        """Checks the letters; called by the library at construction, assignment and saving, as all `validate_*`."""
+        """Checks the letters; called by the library at construction, assignment and saving, as all `validate_*`.
+
+        Raises:
+            ConfigError: If they are no subset of `tav` in that order, or none.
+        """
         allowed = ("tav", "ta", "tv", "av", "t", "a", "v")
         if self.modalities not in allowed:
             raise ConfigError(
@@ -187,7 +196,11 @@ class SentimentConfig(PreTrainedConfig):
             )
 
     def validate_label_range(self) -> None:
-        """Checks that the label range is an interval."""
+        """Checks that the label range is an interval.
+
+        Raises:
+            ConfigError: If it isn't two ascending numbers.
+        """
         if len(self.label_range) != 2 or not self.label_range[0] < self.label_range[1]:
             raise ConfigError(
                 f"label_range must be two ascending numbers; found {list(self.label_range)}; MOSI and MOSEI use "
@@ -220,7 +233,11 @@ class PeerConfig(SentimentConfig):
         return getattr(self, f"max_{modality}_length")
 
     def validate_modalities(self) -> None:
-        """Peers are built for all three modalities; one that is absent in a row is masked."""
+        """Peers are built for all three modalities; one that is absent in a row is masked.
+
+        Raises:
+            ConfigError: If others than `tav` are named.
+        """
         if self.modalities != "tav":
             raise ConfigError(
                 f"{type(self).__name__} is defined for modalities 'tav'; found {self.modalities!r}; leave "
@@ -228,6 +245,10 @@ class PeerConfig(SentimentConfig):
             )
 
     def validate_dropout(self) -> None:
-        """Checks the dropout rate."""
+        """Checks the dropout rate.
+
+        Raises:
+            ConfigError: If it lies outside [0, 1).
+        """
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must lie in [0, 1); found {self.dropout}; 0 switches it off")

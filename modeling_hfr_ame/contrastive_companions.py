@@ -93,11 +93,22 @@ class ContrastTerms:
     counted: torch.Tensor
 
     def mean(self) -> torch.Tensor:
-        """Mean over the pairs that count; zero without any."""
+        """Averages over the pairs that count.
+
+        Returns:
+            Scalar; zero without any.
+        """
         return global_mean(self.losses.sum(), self.counted.sum())
 
     def row_means(self, num_further: int) -> torch.Tensor:
-        """Mean of each row over all of its pairs and `num_further` ones that are zero, (B,)."""
+        """Averages row by row, over the pairs that don't count, too.
+
+        Args:
+            num_further: Further pairs of each row, whose loss is zero.
+
+        Returns:
+            (B,) means.
+        """
         return self.losses.sum(1) / (self.losses.shape[1] + num_further)
 
 

@@ -54,7 +54,11 @@ class RepairCounts:
 
 
 def as_numpy(values: Any) -> Array:
-    """Returns a numpy view or copy of an array, a torch tensor (any device, bfloat16 too) or a nested list."""
+    """Returns a numpy view or copy of an array, a torch tensor (any device, bfloat16 too) or a nested list.
+
+    Raises:
+        InputError: If a nested list isn't rectangular.
+    """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()

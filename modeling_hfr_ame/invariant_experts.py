@@ -40,7 +40,12 @@ class Mixture:
     selected: torch.Tensor
 
     def imbalance(self) -> torch.Tensor:
-        """Product of the share of rows and the probability of each expert, summed; 1 for equal loads, at most E."""
+        """Measures how unevenly the rows are spread over the experts.
+
+        Returns:
+            Scalar: the product of the share of rows and the mean probability of each expert, summed and times E; 1 for
+            equal loads, at most E.
+        """
         share = self.selected.float().mean(0) / self.selected.float().sum(-1).mean()
         return share.shape[0] * (share * self.probabilities.mean(0)).sum()
 

@@ -83,7 +83,15 @@ def weighted_sum(losses: dict[str, torch.Tensor], weights: dict[str, float]) -> 
 
 
 def normal_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Divergence of a normal distribution from the standard normal one, element by element."""
+    """Divergence of a normal distribution from the standard normal one, element by element.
+
+    Args:
+        mean: Of any shape.
+        log_variance: Of the same shape, natural logarithm.
+
+    Returns:
+        The same shape, in nats.
+    """
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
 
 
@@ -94,16 +102,43 @@ def _mean_over_steps(errors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def masked_smooth_l1(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """SmoothL1 mean over the valid steps of (B, L, d) tensors; zero if none is valid."""
+    """SmoothL1 (δ = 1) between two sequences.
+
+    Args:
+        predicted: (B, L, D).
+        target: (B, L, D).
+        mask: (B, L) bool valid steps.
+
+    Returns:
+        Scalar mean over elements of valid steps; zero if none is valid.
+    """
     return _mean_over_steps(nn.functional.smooth_l1_loss(predicted.float(), target.float(), reduction="none"), mask)
 
 
 def spectral_loss(restored: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of two (B, n, D) spectra over rows in which `mask` (B, n) holds a valid step."""
+    """Absolute difference of two spectra.
+
+    Args:
+        restored: (B, L, D) spectrum.
+        target: (B, L, D) spectrum of the clean twin.
+        mask: (B, L) bool rows that count; along time a sequence of n valid steps has n coefficients, the first ones.
+
+    Returns:
+        Scalar mean over elements of rows that count; zero if none does.
+    """
     return _mean_over_steps((restored - target).abs(), mask)
 
 
 def severity_loss(predicted: torch.Tensor, severity: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """SmoothL1 between predicted and true (B, M) severities over present modalities."""
+    """SmoothL1 (δ = 1) between predicted and true severities.
+
+    Args:
+        predicted: (B, M) in [0, 1], of M modalities.
+        severity: (B, M) in [0, 1].
+        present: (B, M) bool modalities that are there.
+
+    Returns:
+        Scalar mean over present modalities; zero if none is present.
+    """
     errors = nn.functional.smooth_l1_loss(predicted.float(), severity.float(), reduction="none")
     return mean_over_rows(errors.flatten(), present.flatten())

@@ -310,6 +310,12 @@ class MidgForSentiment(PeerForSentiment):
             severity: Not read.
             labels: (B,).
             domain_id: (B,) int64 source domain of each row. None: all rows are of one.
+
+        Returns:
+            Scalars by term.
+
+        Raises:
+            InputError: If `domain_id` doesn't have one source per row.
         """
         if domain_id is not None and domain_id.shape != labels.shape:
             raise InputError(

@@ -65,6 +65,9 @@ def named_file_errors(source: Any, what: str) -> Iterator[None]:
         source: What is loaded from: a folder, or the id of a repository. The library's own message about an id that
             can't be reached is left alone.
         what: What is loaded, for the message.
+
+    Raises:
+        RepositoryFileError: A file is missing or damaged.
     """
     try:
         yield

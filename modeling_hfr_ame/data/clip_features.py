@@ -192,7 +192,11 @@ class ClipResult:
         )
 
     def load(self) -> ClipFeatures | None:
-        """Reads the features from the cache; None if the clip failed."""
+        """Reads the features from the cache; None if the clip failed.
+
+        Raises:
+            DataError: The cache lost the clip's entry, or holds a damaged one.
+        """
         if self.entry is None:
             return None
         features = _read_entry(self.entry)
