@@ -25,6 +25,7 @@ from modeling_hfr_ame.training.arguments import SentimentTrainingArguments
 from modeling_hfr_ame.training.averaging import AVERAGE_FILE, WeightAverage
 from modeling_hfr_ame.training.callbacks import GradientValueLimit, SamplerEpoch, TrainingProgress, WeightAveraging
 from modeling_hfr_ame.training.optimization import parameter_groups
+from modeling_hfr_ame.training.processes import leave_group_at_exit
 from modeling_hfr_ame.training.sampling import EpochIndexSampler
 
 
@@ -134,6 +135,7 @@ class SentimentTrainer(Trainer):
             folder = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str | Path) else None
             self._averaging.resume_file = None if folder is None else folder / AVERAGE_FILE
         result = super().train(resume_from_checkpoint, *args, **kwargs)
+        leave_group_at_exit()  # not after an error, where other processes may still wait in a collective
         if self._averaging is not None and self._averaging.average is not None:
             average = self._averaging.average
             if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:

@@ -71,6 +71,20 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert_close(*[logged(tmp_path / name / "trainer_log.jsonl", "eval_mae") for name in ("one", "two")])
 
 
+def test_process_leaves_its_group_before_it_ends(tmp_path: Path) -> None:
+    code = (
+        "import atexit, sys, torch\n"
+        "atexit.register(lambda: print('in a group:', torch.distributed.is_initialized()))\n"
+        "from modeling_hfr_ame.training.processes import leave_group_at_exit\n"
+        "leave_group_at_exit(); leave_group_at_exit()\n"
+        "torch.distributed.init_process_group('gloo', init_method=sys.argv[1], rank=0, world_size=1)\n"
+        "print('in a group:', torch.distributed.is_initialized())\n"
+    )
+    done = run_script([sys.executable, "-c", code], f"file://{tmp_path / 'store'}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["in a group: True", "in a group: False"]
+
+
 @pytest.mark.slow
 def test_two_processes_resume_inside_an_epoch_to_the_same_weights(tmp_path: Path) -> None:
     whole = train_tiny_twice(tmp_path)
