@@ -43,7 +43,7 @@ WHOLE_CARD = re.compile(
     r"## How to use\n.+?```python\n.+?```\n.+?\| input \| score in \[-3, 3\] \| .+?"
     r"## Data\n\nTrained on `talkers`.+?\| `train` \| 30 \| 30 \| 20 \| 10 \| 5 \|\n.+?personal material.+?"
     r"## Training\n\nVariant `full` .+?\| 1111 \| 2 \| 225 \| 373 s \|\n.+?\| `learning_rate` \| `0\.005` \|\n.+?"
-    r"## Results\n\nMean ± sd .+?### `synthetic_talkers`, test split, 400 rows \(subset all\)\n.+?"
+    r"## Results\n\nMean ± sd .+?### `synthetic_talkers`, test split, \d+ rows \(subset all\)\n.+?"
     r"\| protocol \| model \| MAE ↓ \| .+?Not measured: P3 .+?!\[Error .+?\]\(robustness\.png\)\n.+?"
     r"Paired differences .+?before → after restoration.+?Conditions:\n.+?"
     r"## Limits\n\n\* .+?"
