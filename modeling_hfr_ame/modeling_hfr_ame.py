@@ -77,6 +77,9 @@ class HfrAmePreTrainedModel(CheckedPreTrainedModel):
         elif isinstance(module, FusionTransformer):
             init.normal_(module.query, std=std)
             init.normal_(module.type_embedding, std=std)
+        elif isinstance(module, nn.ParameterDict):  # the priors of the coarse stage, which has no parameter of its own
+            for prior in module.values():
+                init.zeros_(prior)
         elif isinstance(module, FrequencyRestoration):
             if module.uses_tokens:
                 init.normal_(module.modality_embedding, std=std)
