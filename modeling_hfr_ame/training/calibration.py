@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
+from scipy.sparse import block_array, csr_array, eye_array
 from torch import nn
 
 from modeling_hfr_ame.errors import ConfigError
@@ -52,11 +53,10 @@ def fit_calibration(predictions: ArrayLike, labels: ArrayLike) -> OutputCalibrat
     count = len(scores)
     before = float(np.abs(scores - wanted).mean())
     # minimise Σ e_i over (scale, shift, e) with −e ≤ scale · score + shift − label ≤ e
-    line = np.column_stack([scores, np.ones(count)])
-    above, below = np.hstack([line, -np.eye(count)]), np.hstack([-line, -np.eye(count)])
+    line, errors = csr_array(np.column_stack([scores, np.ones(count)])), eye_array(count)
     solution = linprog(
         c=np.concatenate([[0.0, 0.0], np.ones(count)]),
-        A_ub=np.vstack([above, below]),
+        A_ub=block_array([[line, -errors], [-line, -errors]], format="csr"),
         b_ub=np.concatenate([wanted, -wanted]),
         bounds=[(None, None), (None, None), *[(0, None)] * count],
         method="highs",
