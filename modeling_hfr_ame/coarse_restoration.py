@@ -10,7 +10,7 @@ begin with a low band that is wrong by the share of lost frames. Here a lost fra
 
 What was observed stays as it is. The whole stage is our choice.
 
-Shape legend: B batch, L padded time, D width, S condition width.
+Shape legend: B batch, L padded time, D width.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ from .attention import ZeroLinear
 from .configuration_hfr_ame import HfrAmeConfig
 from .time_alignment import align_in_time
 
-# Standard deviation of the Gaussian weights in steps, and the weight of an observed frame however far away. Standard
-# deviations of 3, 5 and 8 steps differ by 0.01 in relative error on generated signals.
+# Standard deviation of the Gaussian weights in steps, and the weight of an observed frame however far away.
 _REACH_STEPS = 4.0
 _FAR_WEIGHT = 0.1
 # The readout counts as that many observed frames right beside the lost one.
