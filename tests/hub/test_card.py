@@ -43,7 +43,7 @@ WHOLE_CARD = re.compile(
     r"## How to use\n.+?```python\n.+?```\n.+?\| input \| score in \[-3, 3\] \| .+?"
     r"## Data\n\nTrained on `talkers`.+?\| `train` \| 30 \| 30 \| 20 \| 10 \| 5 \|\n.+?personal material.+?"
     r"## Training\n\nVariant `full` .+?\| 1111 \| 2 \| 225 \| 373 s \|\n.+?\| `learning_rate` \| `0\.005` \|\n.+?"
-    r"## Results\n\nMean ± sd .+?### `synthetic_talkers`, test split, \d+ rows \(subset all\)\n.+?"
+    r"## Results\n\nMean ± sd .+?### `synthetic_talkers`, test split, (?P<rows>\d+) rows \(subset all\)\n.+?"
     r"\| protocol \| model \| MAE ↓ \| .+?Not measured: P3 .+?!\[Error .+?\]\(robustness\.png\)\n.+?"
     r"Paired differences .+?before → after restoration.+?Conditions:\n.+?"
     r"## Limits\n\n\* .+?"
@@ -124,7 +124,9 @@ def printed(summary: Document) -> str:
 
 def test_card_of_a_run_is_whole(run: Path, results: Document) -> None:
     text = build_card(run, [results]).text
-    assert WHOLE_CARD.fullmatch(text)
+    whole = WHOLE_CARD.fullmatch(text)
+    assert whole
+    assert int(whole["rows"]) == results["num_rows"]
     assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == SECTIONS
     assert "None" not in text
     assert "{" not in text.replace('{"text": "the story is slow but the end is wonderful"}', "")
