@@ -47,6 +47,8 @@ class HfrAmeConfig(SentimentConfig):
         use_hfr: Whether features are restored at all.
         fill_gaps: Whether restoration starts from audio and vision whose unobserved frames a coarse stage has filled
             from the observed ones and from the other modalities; a part of HFR, and nothing without `use_observed`.
+        use_fm_unet: Whether the FM-UNets restore the bands of what the coarse stage has filled; without them that
+            stage is the whole restoration.
         hfr_order: `low_to_high`, `high_to_low`, or `parallel` (no band sees another one's restoration).
         detach_lower: Whether gradients stop at the lower bands handed on.
         num_bands: Number K of frequency bands in the network.
@@ -107,6 +109,7 @@ class HfrAmeConfig(SentimentConfig):
 
     use_hfr: bool = True
     fill_gaps: bool = True
+    use_fm_unet: bool = True
     hfr_order: Literal["low_to_high", "high_to_low", "parallel"] = "low_to_high"
     detach_lower: bool = False
     num_bands: int = 3
@@ -157,9 +160,14 @@ class HfrAmeConfig(SentimentConfig):
         return self.use_hfr and self.fill_gaps and self.use_observed and self.modalities != "t"
 
     @property
+    def restores_bands(self) -> bool:
+        """Whether FM-UNets restore the bands."""
+        return self.use_hfr and self.use_fm_unet
+
+    @property
     def uses_band_loss(self) -> bool:
         """Whether there is a band loss, and something that it trains."""
-        return self.band_loss != "off" and (self.use_hfr or self.band_loss_trains == "all")
+        return self.band_loss != "off" and (self.restores_bands or self.band_loss_trains == "all")
 
     @property
     def trains_readouts(self) -> bool:

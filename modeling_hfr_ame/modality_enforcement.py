@@ -30,13 +30,13 @@ class EnforcementOutput(nn.Module):
     """H = X̂ + MLP([X̂ ; E ; o·(Y − X̂) ; o]): the restored states enforced by their re-weighted bands.
 
     The observed flag o lets what follows tell received evidence from restored evidence at each step, and o·(Y − X̂)
-    gives back what restoration changed where something was received. Without HFR it is zero and left out.
+    gives back what restoration changed where something was received. Without FM-UNets it is zero and left out.
     """
 
     def __init__(self, config: HfrAmeConfig) -> None:
         super().__init__()
         self.use_observed = config.use_observed
-        self.use_received = config.use_observed and config.use_hfr
+        self.use_received = config.use_observed and config.restores_bands
         width = (3 if self.use_received else 2) * config.hidden_size + config.use_observed
         self.hidden = nn.Linear(width, config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)

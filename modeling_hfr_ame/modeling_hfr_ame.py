@@ -107,7 +107,7 @@ class HfrAmeModel(HfrAmePreTrainedModel):
             {name: SeverityHead(config) for name in names} if config.severity == "predicted" else {}
         )
         self.coarse = CoarseRestoration(config) if config.fills_gaps else None
-        self.restoration = FrequencyRestoration(config) if config.use_hfr else None
+        self.restoration = FrequencyRestoration(config) if config.restores_bands else None
         self.enforcement = build_enforcement(config)
         self.fusion = SentimentFusion(config)
         self.training_progress = 1.0

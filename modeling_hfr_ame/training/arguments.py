@@ -25,12 +25,13 @@ class ModelArguments:
 
     Args:
         model: Name of a recipe.
-        variant: Of HFR-AME: `full`; `control`, the model without restoration but with as many parameters; or
-            `text_only`, a clean text fine-tune of the same encoder. Of LNLN, HME, CyIN and DashFusion: `repaired` or
-            `reference`; of DashFusion also `companions`, which draws those of each row out of the training split. Of
-            MMSLF: `student`, `teacher`, `student_alone` (without a teacher), `reference_student`, `reference_teacher`.
-            Of MIDG: `full`, `erm` (without its parts), or `no_adapters`, `no_disentanglement`, `no_ood_view` and
-            `no_experts`, which leave a part out. None: the first that is named.
+        variant: Of HFR-AME: `full`; `coarse`, without FM-UNets, or `control`, without any restoration, both with as
+            many parameters; or `text_only`, a clean text fine-tune of the same encoder. Of LNLN, HME, CyIN and
+            DashFusion: `repaired` or `reference`; of DashFusion also `companions`, which draws those of each row
+            out of the training split. Of MMSLF: `student`, `teacher`, `student_alone` (without a teacher),
+            `reference_student`, `reference_teacher`. Of MIDG: `full`, `erm` (without its parts), or `no_adapters`,
+            `no_disentanglement`, `no_ood_view` and `no_experts`, which leave a part out. None: the first that is
+            named.
         text_encoder: `small` (a small BERT from scratch, with a tokenizer trained on the training texts), `minilm` (the
             weights of an installed package), a Hub id, or a local folder.
         lowercase_text: Whether the tokenizer lower-cases. None: as it was made; that of `small` does.
@@ -44,10 +45,10 @@ class ModelArguments:
     variant: str | None = field(
         default=None,
         metadata={
-            "help": "hfr_ame: full, control (equal size, no restoration), text_only. lnln, hme, cyin, dashfusion: "
-            "repaired, reference; dashfusion also companions. mmslf: student, teacher, student_alone, "
-            "reference_student, reference_teacher. midg: full, erm, no_adapters, no_disentanglement, no_ood_view, "
-            "no_experts. Default: the first."
+            "help": "hfr_ame: full, coarse (equal size, no FM-UNets), control (equal size, no restoration), text_only. "
+            "lnln, hme, cyin, dashfusion: repaired, reference; dashfusion also companions. mmslf: student, teacher, "
+            "student_alone, reference_student, reference_teacher. midg: full, erm, no_adapters, "
+            "no_disentanglement, no_ood_view, no_experts. Default: the first."
         },
     )
     text_encoder: str = field(

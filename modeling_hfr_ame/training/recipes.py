@@ -305,6 +305,8 @@ RECIPES: Mapping[str, ModelRecipe] = MappingProxyType(
             variants=MappingProxyType(
                 {
                     "full": Variant(),
+                    # What the FM-UNets add to filled frames and trained readouts.
+                    "coarse": Variant(config={"use_fm_unet": False, "band_loss": "off"}, matches="full"),
                     # Without restoration nothing is compared with the clean twin, so its losses go, too.
                     "control": Variant(
                         config={"use_hfr": False, "band_loss": "off", "anchor_weight": 0.0}, matches="full"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modeling_hfr_ame.coarse_restoration import EncodedSequence, fill_gaps
-from tests.models.model_fixtures import build_hfr_ame, lose_frames, random_batch
+from tests.models.model_fixtures import build_hfr_ame, lose_frames, random_batch, shake
 
 LENGTHS = [(9, 12, 6), (4, 3, 10), (7, 5, 5)]
 
@@ -106,6 +106,16 @@ def test_readout_without_conditions_or_other_modalities_is_left_out(overrides: d
 @pytest.mark.parametrize("overrides", [{"fill_gaps": False}, {"use_hfr": False}, {"use_observed": False}], ids=str)
 def test_coarse_stage_without_restoration_or_flags_is_left_out(overrides: dict[str, Any]) -> None:
     assert build_hfr_ame(**{"fill_gaps": True, **overrides}).model.coarse is None
+
+
+def test_coarse_stage_without_fm_unets_is_the_whole_restoration() -> None:
+    model = shake(build_hfr_ame(use_fm_unet=False)).eval()
+    output = model.model(model.reader.read(lose_frames(random_batch(LENGTHS))))
+    assert model.model.restoration is None
+    for name, item in output.features.items():
+        assert torch.equal(output.restored[name], item.start)
+    audio = output.features["audio"]
+    assert (audio.start.sum(0) - audio.states).abs().sum(-1)[audio.mask & (audio.observed == 0)].min() > 0
 
 
 def test_readout_loss_trains_the_encoders_of_the_other_modalities_alone() -> None:

@@ -43,6 +43,7 @@ ABLATIONS: list[dict[str, Any]] = [
     {"band_loss_trains": "all"},
     {"band_loss_trains": "restoration"},
     {"fill_gaps": False},
+    {"use_fm_unet": False},
     {"readout_weight": 0.0},
     {"anchor_weight": 0.0},
     {"spectral_weight": 0.1},

@@ -34,11 +34,12 @@ def test_recipe_overrides_reach_model_and_text_encoder() -> None:
 
 
 @pytest.mark.parametrize("overrides", [{}, {"hidden_size": 32, "unet_channels": [32, 48]}])
-def test_recipe_control_has_the_parameters_of_the_full_model(overrides: dict[str, Any]) -> None:
+def test_recipe_variants_without_parts_have_the_parameters_of_the_full_model(overrides: dict[str, Any]) -> None:
     recipe = find_recipe("hfr_ame")
-    full, control = (recipe.config_of(inputs_with(**overrides), name) for name in ("full", "control"))
-    assert control.use_hfr is False
-    assert recipe.count_parameters(control) == pytest.approx(recipe.count_parameters(full), rel=0.002)
+    full, coarse, control = (recipe.config_of(inputs_with(**overrides), name) for name in ("full", "coarse", "control"))
+    assert (coarse.restores_bands, coarse.fills_gaps, control.use_hfr) == (False, True, False)
+    for variant in (coarse, control):
+        assert recipe.count_parameters(variant) == pytest.approx(recipe.count_parameters(full), rel=0.002)
 
 
 def test_recipe_variants_are_all_named_by_the_help_and_the_docstring() -> None:
@@ -54,7 +55,7 @@ def test_recipe_unknown_model_is_refused() -> None:
 
 
 def test_recipe_unknown_variant_is_refused() -> None:
-    with pytest.raises(ConfigError, match="one of full, control, text_only, but is 'ful'"):
+    with pytest.raises(ConfigError, match="one of full, coarse, control, text_only, but is 'ful'"):
         find_recipe("hfr_ame").config_of(inputs_with(), "ful")
 
 
