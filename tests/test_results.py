@@ -15,6 +15,7 @@ RESULTS = REPOSITORY / "docs" / "results"
 PEERS = ("lnln", "hme", "cyin", "dashfusion")
 STUDIES = {
     "synthetic.json": "synthetic.md",
+    "synthetic_2400.json": "synthetic_2400.md",
     "mosi_test.json": "mosi.md",
     "mosi_held_out.json": "mosi.md",
     "mmslf.json": "mmslf.md",

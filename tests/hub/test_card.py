@@ -26,7 +26,7 @@ from modeling_hfr_ame.pipeline_sentiment import TASK, MultimodalSentimentPipelin
 from tests.hub.run_making import RECORD, SECRET_FOLDER, make_model, make_processor, make_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-STUDY = REPOSITORY / "docs" / "results" / "synthetic.json"
+STUDY = REPOSITORY / "docs" / "results" / "synthetic_2400.json"
 SECTIONS = [
     "How to use",
     "Data",

@@ -17,7 +17,7 @@ from tests.hub.loopback_hub import LoopbackHub
 from tests.hub.run_making import SECRET_FOLDER, make_run
 
 ID = "someone/hfr-ame-mosei"
-RESULTS = REPOSITORY / "docs" / "results" / "synthetic.json"
+RESULTS = REPOSITORY / "docs" / "results" / "synthetic_2400.json"
 # What training records beside the part that `make_run` writes.
 RECORD = {
     "num_rows": {"train": 20, "validation": 5},
