@@ -4,7 +4,7 @@ A network that minimises the error on its training rows is off by some tenths of
 with each seed. Two numbers take that out without touching the order of the predictions.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,6 @@ class OutputCalibration:
     shift: float
     mae_before: float
     mae_after: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Gives the fields as plain numbers."""
-        return asdict(self)
 
 
 def fit_calibration(predictions: ArrayLike, labels: ArrayLike) -> OutputCalibration:

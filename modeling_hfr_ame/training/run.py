@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -147,7 +147,7 @@ def run_training(
             parts.model = adaptation.finish(trainer.model, folder)
             num_parameters = parameter_counts(parts.model) | {"trainable": num_parameters["trainable"]}
         if calibration is not None:
-            parts.record["output_calibration"] = calibration.as_dict()
+            parts.record["output_calibration"] = asdict(calibration)
         _finish_folder(folder, trainer, parts, arguments, num_parameters, wall_time_s, resumed=checkpoint is not None)
     state.wait_for_everyone()
     record = read_json(folder / RUN_FILE)
